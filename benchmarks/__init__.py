@@ -1,0 +1,1 @@
+"""Ratios against named peers, measured interleaved in one run. `make bench` prints the table."""

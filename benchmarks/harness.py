@@ -1,0 +1,49 @@
+"""Interleaved CPU-time measurement: A B A B ..., medians, one ratio a row."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRow:
+    """One line of the table.
+
+    Attributes:
+        name: what is measured.
+        ours, peer: names of the two candidates.
+        ours_value, peer_value: medians in `unit`.
+        unit: unit of both values, for example "ms CPU".
+        ratio: how many times better ours is (above 1 is better).
+        note: data, sizes and what both sides did.
+    """
+
+    name: str
+    ours: str
+    peer: str
+    ours_value: float
+    peer_value: float
+    unit: str
+    ratio: float
+    note: str
+
+
+def cpu_seconds(function: Callable[[], object]) -> float:
+    """Return the CPU seconds (all threads) of one call."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def interleave(
+    ours: Callable[[], object], peer: Callable[[], object], rounds: int = 5
+) -> tuple[float, float, float]:
+    """Run both in turn after one warm-up; return median ours, median peer, median of peer/ours."""
+    ours()
+    peer()
+    pairs = [(cpu_seconds(ours), cpu_seconds(peer)) for _ in range(rounds)]
+    ratio = statistics.median(p / max(o, 1e-9) for o, p in pairs)
+    return statistics.median(o for o, _ in pairs), statistics.median(p for _, p in pairs), ratio

@@ -1,0 +1,1 @@
+"""Labelling backends: tasks out, annotations in."""

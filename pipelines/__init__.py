@@ -1,0 +1,1 @@
+"""Wiring: definitions, settings, resources, jobs, sensors and the command line."""

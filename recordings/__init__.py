@@ -1,0 +1,1 @@
+"""Readers: any lidar recording in, one canonical recording out. One file a format."""

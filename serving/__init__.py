@@ -1,0 +1,1 @@
+"""Registry, release gate, exported-model inference and the HTTP endpoint."""

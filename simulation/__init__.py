@@ -1,0 +1,1 @@
+"""Scenarios, simulated lidar, closed loop and the generated fleet."""

@@ -1,0 +1,1 @@
+"""Bytes and keys: object store, tables, point codec, manifests, lineage."""

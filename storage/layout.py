@@ -1,0 +1,94 @@
+"""Every key of the bucket. No other module spells a key."""
+
+from __future__ import annotations
+
+from scene.recording import RecordingId
+
+SWEEPS_PREFIX = "sweeps/"
+TABLES_PREFIX = "tables/"
+QUARANTINE_PREFIX = "quarantine/"
+
+
+def sweeps(recording: RecordingId) -> str:
+    """Canonical sweeps of a recording, one Parquet row group a sweep."""
+    return f"{SWEEPS_PREFIX}{recording}.parquet"
+
+
+def poses(recording: RecordingId) -> str:
+    """Full-rate ego poses of a recording, Parquet."""
+    return f"poses/{recording}.parquet"
+
+
+def table(name: str) -> str:
+    """Folder of a Delta table."""
+    return f"{TABLES_PREFIX}{name}"
+
+
+def quarantine(recording: RecordingId, name: str) -> str:
+    """The readable part and the reason of a damaged recording."""
+    return f"{QUARANTINE_PREFIX}{recording}/{name}"
+
+
+def preview(recording: RecordingId, name: str) -> str:
+    """A picture of a recording."""
+    return f"previews/{recording}/{name}.png"
+
+
+def predictions(model: str, recording: RecordingId) -> str:
+    """Boxes that a model predicted for every frame of a recording, Parquet."""
+    return f"predictions/{model}/{recording}.parquet"
+
+
+def dataset(digest: str, name: str) -> str:
+    """A file of an immutable dataset: frames.parquet, boxes.parquet, manifest.json (last)."""
+    return f"datasets/{digest}/{name}"
+
+
+def simulated_sweeps(digest: str) -> str:
+    """Labelled simulated frames of a failed scenario, Parquet like a recording's sweeps."""
+    return f"simulated/{digest}.parquet"
+
+
+def model(model_id: str, name: str) -> str:
+    """A file of an exported model: model.onnx, weights.safetensors, config.json, metrics.json."""
+    return f"models/{model_id}/{name}"
+
+
+def checkpoint(run: str, name: str) -> str:
+    """A file of a training run that can be resumed."""
+    return f"checkpoints/{run}/{name}"
+
+
+def evaluation(model_id: str, dataset_digest: str) -> str:
+    """Full metrics of a model on a dataset, JSON."""
+    return f"evaluations/{model_id}/{dataset_digest}.json"
+
+
+def simulation(model_id: str, suite_digest: str) -> str:
+    """Full results of a model in a scenario suite, JSON."""
+    return f"simulations/{model_id}/{suite_digest}.json"
+
+
+def release_alias(alias: str) -> str:
+    """Tiny pointer object: which release `champion` means."""
+    return f"releases/{alias}.json"
+
+
+def release(model_id: str) -> str:
+    """The gate's decision about a model, JSON, written once."""
+    return f"releases/decisions/{model_id}.json"
+
+
+def turn(number: int) -> str:
+    """The record of one turn of the loop, JSON."""
+    return f"turns/{number:04d}.json"
+
+
+def report(number: int, suffix: str) -> str:
+    """The report of one turn for people; suffix is `html` or `md`."""
+    return f"reports/turn-{number:04d}.{suffix}"
+
+
+def clusters(recording: RecordingId) -> str:
+    """Object-sized point clusters of every sweep of a recording, Parquet."""
+    return f"clusters/{recording}.parquet"
