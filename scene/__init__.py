@@ -1,1 +1,1 @@
-"""The kernel: poses, sweeps, boxes, calibration, taxonomy and errors. Numpy only, no I/O, no Dagster."""
+"""The kernel: poses, sweeps, boxes, calibration, taxonomy, errors. Numpy only, no I/O."""

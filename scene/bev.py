@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +96,7 @@ def draw_path(
 ) -> None:
     """Draw a (N, 2) polyline of ego-frame points."""
     pixels = view.to_pixels(np.asarray(points_xy_m, dtype=np.float64))
-    for start, end in zip(pixels[:-1], pixels[1:], strict=True):
+    for start, end in itertools.pairwise(pixels):
         _draw_line(image, start, end, color_rgb, 1, dashed=False)
 
 

@@ -113,7 +113,7 @@ class Boxes:
         )
 
     def corners_bev_m(self) -> Float64:
-        """Return (N, 4, 2) corners seen from above: front left, front right, rear right, rear left."""
+        """Return (N, 4, 2) corners from above: front left, front right, rear right, rear left."""
         half = self.size_lwh_m[:, None, :2] / 2
         local = half * np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])
         cos, sin = np.cos(self.yaw_rad)[:, None], np.sin(self.yaw_rad)[:, None]

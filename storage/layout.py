@@ -92,3 +92,13 @@ def report(number: int, suffix: str) -> str:
 def clusters(recording: RecordingId) -> str:
     """Object-sized point clusters of every sweep of a recording, Parquet."""
     return f"clusters/{recording}.parquet"
+
+
+def source(recording: RecordingId) -> str:
+    """Which landed objects make a recording, and their digest, JSON."""
+    return f"sources/{recording}.json"
+
+
+def quarantined_sweeps(recording: RecordingId) -> str:
+    """The readable part of a damaged recording, like `sweeps`."""
+    return quarantine(recording, "sweeps.parquet")

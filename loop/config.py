@@ -1,0 +1,58 @@
+"""Policies of the loop. The settings make one; nothing here reads the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelingConfig:
+    """Which labelling backend, and how to reach it.
+
+    Attributes:
+        backend: `embedded` (the recording's own ground truth) or `label_studio`.
+        url: address of the Label Studio server.
+        api_key: its access token.
+        project: title of the Label Studio project.
+    """
+
+    backend: str = "embedded"
+    url: str = ""
+    api_key: str = field(default="", repr=False)
+    project: str = "starloop"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopConfig:
+    """How much to label, how to split, what to train and what the gate asks.
+
+    Attributes:
+        bootstrap_frames: frames of the first labelled set, from the earliest recordings.
+        label_budget: frames to label in each later turn.
+        control_share: part of the budget chosen at random, to prove what mining saves.
+        test_share: part of the recordings held out for evaluation, by hash of their names.
+        evaluation_stride: every how many-th frame of a held-out recording is evaluated on.
+        min_gap_s: least time between two frames chosen for labelling in one recording.
+        categories: detection categories of the model.
+        recipe: training recipe, a function name in `training.config`.
+        iterations: training iterations of a first model; 0 means the recipe's own number.
+        finetune_iterations: iterations of a turn that starts from the champion; 0 as above.
+        num_threads: threads of training and inference; 0 means one per core.
+        scenario_seed: seed of the simulated scenarios.
+        max_ap_drop: largest fall in a category's AP that the gate tolerates.
+    """
+
+    bootstrap_frames: int = 48
+    label_budget: int = 32
+    control_share: float = 0.15
+    test_share: float = 0.34
+    evaluation_stride: int = 2
+    min_gap_s: float = 0.6
+    categories: tuple[str, ...] = ("car", "truck", "bus", "pedestrian", "bicycle")
+    recipe: str = "demo"
+    iterations: int = 0
+    finetune_iterations: int = 0
+    num_threads: int = 0
+    scenario_seed: int = 0
+    max_ap_drop: float = 0.10
+    seed: int = 7

@@ -1,0 +1,256 @@
+"""One landed recording in; canonical sweeps, poses, frames and ground truth out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+
+from loop.landing import local_copy, registered
+from loop.workspace import Workspace
+from recordings.discovery import Source
+from recordings.open import open_recording
+from recordings.quality import Finding, QualityCheck
+from recordings.recording import Recording
+from reporting.pictures import bev_png
+from scene.box import Boxes, count_points
+from scene.errors import DataError
+from scene.recording import RecordingId
+from scene.sweep import Sweep
+from storage import layout, lineage, schemas
+from storage.boxes import boxes_to_arrow
+from storage.lineage import Node
+from storage.local import LocalStore
+from storage.sweeps import SweepFile, SweepsSummary, write_poses, write_sweeps
+
+CODE_VERSION = "1"  # raise it when ingest would write other bytes for the same input
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What ingest did with one recording.
+
+    Attributes:
+        status: `ok` or `quarantined`.
+        message: one line for a person; empty when all is well.
+        reused: nothing was done because the same bytes had been ingested before.
+        findings: results of the sanity rules.
+    """
+
+    recording: RecordingId
+    status: str
+    message: str
+    reused: bool
+    format: str
+    num_sweeps: int
+    num_points: int
+    size_bytes: int
+    digest: str
+    findings: tuple[Finding, ...]
+
+
+def ingest_recording(workspace: Workspace, recording: RecordingId) -> IngestResult:
+    """Read a landed recording into the bucket, or quarantine it with the readable part kept.
+
+    Idempotent: the row in table `recordings` is written last, and a recording whose landed bytes
+    and code version match that row is left alone.
+    """
+    source = registered(workspace, recording)
+    known = previous(workspace, recording, source.digest)
+    if known is not None:
+        return known
+    with TemporaryDirectory(prefix="starloop-ingest-") as folder:
+        return _Ingest(workspace, source, Path(folder)).run()
+
+
+def previous(workspace: Workspace, recording: RecordingId, digest: str) -> IngestResult | None:
+    """Return the earlier result for the same landed bytes, or None."""
+    rows = workspace.tables.read("recordings", {"recording": recording}).to_pylist()
+    if not rows or rows[0]["source_digest"] != digest or rows[0]["code_version"] != CODE_VERSION:
+        return None
+    row = rows[0]
+    if row["status"] == "ok" and not workspace.store.exists(layout.sweeps(recording)):
+        return None
+    return IngestResult(
+        recording=recording,
+        status=row["status"],
+        message=row["message"],
+        reused=True,
+        format=row["format"],
+        num_sweeps=row["num_sweeps"],
+        num_points=row["num_points"],
+        size_bytes=row["size_bytes"],
+        digest=row["sweeps_digest"],
+        findings=tuple(Finding(**finding) for finding in json.loads(row["findings"])),
+    )
+
+
+class _Ingest:
+    """One ingest, from the landed files to the row in table `recordings`."""
+
+    def __init__(self, workspace: Workspace, source: Source, folder: Path) -> None:
+        self.workspace = workspace
+        self.source = source
+        self.spool = LocalStore(folder)
+        self.check = QualityCheck()
+        self.truth: dict[int, Boxes] = {}
+
+    def run(self) -> IngestResult:
+        """Read, check, write; never raises for bad data."""
+        try:
+            with local_copy(self.workspace, self.source) as path:
+                opened = open_recording(path, self.source.name)
+                summary = write_sweeps(
+                    self.spool,
+                    "sweeps.parquet",
+                    self._checked(opened),
+                    opened.trajectory,
+                    opened.calibration,
+                    sensor=opened.sensor,
+                )
+        except DataError as error:
+            return self._finish(None, None, (), str(error))
+        findings = tuple(self.check.finish(opened.trajectory, opened.calibration))
+        return self._finish(opened, summary, findings, _problem(opened, findings))
+
+    def _checked(self, opened: Recording) -> Iterator[Sweep]:
+        """Pass sweeps on, feeding the sanity rules and counting points in ground-truth boxes."""
+        truth = opened.ground_truth or {}
+        for sweep in opened.sweeps():
+            self.check.add(sweep)
+            if sweep.timestamp_ns in truth:
+                boxes = truth[sweep.timestamp_ns]
+                self.truth[sweep.timestamp_ns] = count_points(sweep.points_ego_m, boxes)
+            yield sweep
+
+    def _finish(
+        self,
+        opened: Recording | None,
+        summary: SweepsSummary | None,
+        findings: tuple[Finding, ...],
+        problem: str,
+    ) -> IngestResult:
+        """Write the result; the row of table `recordings` is last and makes it count."""
+        name, workspace = self.source.name, self.workspace
+        status = "quarantined" if problem else "ok"
+        if opened is not None and summary is not None and summary.num_sweeps:
+            key = layout.quarantined_sweeps(name) if problem else layout.sweeps(name)
+            workspace.store.put_file(key, self.spool.root / "sweeps.parquet")
+            write_poses(workspace.store, layout.poses(name), opened.trajectory)
+            self._write_frames(key, opened, with_rows=not problem)
+        if problem:
+            workspace.store.delete(layout.sweeps(name))
+            reason = {"recording": name, "message": problem, "source": self.source.prefix}
+            workspace.store.put(
+                layout.quarantine(name, "reason.json"), json.dumps(reason, indent=1).encode()
+            )
+            self._forget_rows()
+        result = IngestResult(
+            recording=name,
+            status=status,
+            message=problem,
+            reused=False,
+            format=opened.format if opened else "unknown",
+            num_sweeps=summary.num_sweeps if summary else 0,
+            num_points=summary.num_points if summary else 0,
+            size_bytes=summary.size_bytes if summary else 0,
+            digest=summary.digest if summary else "",
+            findings=findings,
+        )
+        self._commit(result, opened)
+        return result
+
+    def _write_frames(self, key: str, opened: Recording, *, with_rows: bool) -> None:
+        """Write tables `frames` and `boxes` and the preview of the middle sweep."""
+        name, workspace = self.source.name, self.workspace
+        with SweepFile(workspace.store, key) as sweeps:
+            if with_rows:
+                workspace.tables.replace("frames", frame_rows(sweeps, opened), {"recording": name})
+                truth = boxes_to_arrow(name, self.truth)
+                workspace.tables.replace("boxes", truth, {"recording": name})
+            middle = sweeps.read(len(sweeps) // 2)
+        picture = bev_png(
+            middle.points_ego_m,
+            self.truth.get(middle.timestamp_ns),
+            None,
+            title=f"{name}  {opened.format}",
+        )
+        workspace.store.put(layout.preview(name, "middle"), picture)
+
+    def _forget_rows(self) -> None:
+        """Take back rows that an earlier, undamaged version of the recording left."""
+        for table in ("frames", "boxes"):
+            empty = schemas.SCHEMAS[table].empty_table()
+            self.workspace.tables.replace(table, empty, {"recording": self.source.name})
+
+    def _commit(self, result: IngestResult, opened: Recording | None) -> None:
+        """Write lineage and, last, the row that says that the recording is done."""
+        name = result.recording
+        if result.digest:
+            lineage.record(
+                self.workspace.tables,
+                Node("sweeps", layout.sweeps(name), result.digest),
+                [Node("recording", name, self.source.digest)],
+            )
+        times = self.check.timestamps_ns
+        row = {
+            "recording": name,
+            "source": self.source.prefix,
+            "source_digest": self.source.digest,
+            "format": result.format,
+            "sensor": opened.sensor if opened else "",
+            "status": result.status,
+            "message": result.message,
+            "start_ns": min(times, default=0),
+            "end_ns": max(times, default=0),
+            "num_sweeps": result.num_sweeps,
+            "num_points": result.num_points,
+            "size_bytes": result.size_bytes,
+            "has_ground_truth": bool(self.truth),
+            "sweeps_digest": result.digest,
+            "code_version": CODE_VERSION,
+            "findings": json.dumps([asdict(finding) for finding in result.findings]),
+        }
+        rows = pa.Table.from_pylist([row], schema=schemas.RECORDINGS)
+        self.workspace.tables.replace("recordings", rows, {"recording": name})
+
+
+def frame_rows(sweeps: SweepFile, opened: Recording) -> pa.Table:
+    """Return the rows of table `frames`: one per sweep, with the ego's pose and speed."""
+    times = sweeps.timestamps_ns
+    track = sweeps.trajectory
+    full = opened.trajectory
+    speed = (
+        np.interp(times, full.timestamps_ns, full.speed_mps())
+        if len(full) > 1
+        else np.zeros(len(times))
+    )
+    w, x, y, z = track.quat_wxyz.T
+    columns = {
+        "recording": [opened.recording] * len(times),
+        "timestamp_ns": times,
+        "index": np.arange(len(times)),
+        "num_points": sweeps.num_points,
+        "x_m": track.translation_m[:, 0],
+        "y_m": track.translation_m[:, 1],
+        "yaw_rad": np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)),
+        "speed_mps": speed,
+    }
+    return pa.table(columns).cast(schemas.FRAMES)
+
+
+def _problem(opened: Recording, findings: tuple[Finding, ...]) -> str:
+    """Return one line that says why the recording is quarantined; empty if it is not."""
+    if opened.damage:
+        first = opened.damage[0]
+        more = f" (and {len(opened.damage) - 1} more)" if len(opened.damage) > 1 else ""
+        return f"{first.where}: {first.what}; lost: {first.lost}{more}"
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        return f"{errors[0].code}: {errors[0].message}. {errors[0].remedy}"
+    return ""

@@ -1,0 +1,64 @@
+"""From files in the landing place to named recordings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from loop.workspace import Workspace
+from recordings.discovery import Source, group_keys
+from scene.errors import NotFoundError
+from scene.recording import RecordingId
+from storage import layout
+from storage.local import LocalStore
+
+
+def scan(workspace: Workspace) -> list[Source]:
+    """Return all recordings in the landing place, ordered by name."""
+    stats = ((s.key, s.size_bytes, s.etag) for s in workspace.landing.list())
+    return sorted(group_keys(stats), key=lambda source: source.name)
+
+
+def register(workspace: Workspace, source: Source) -> None:
+    """Write down which landed objects make the recording, for the steps that follow."""
+    body = {"prefix": source.prefix, "keys": list(source.keys), "digest": source.digest}
+    workspace.store.put(layout.source(source.name), json.dumps(body, indent=1).encode())
+
+
+def registered(workspace: Workspace, recording: RecordingId) -> Source:
+    """Return the landed objects of a recording.
+
+    Raises:
+        NotFoundError: if no such recording has landed.
+    """
+    try:
+        body = json.loads(workspace.store.get(layout.source(recording)))
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"recording {recording}: not seen in the landing place {workspace.landing.url}; "
+            "drop its files there, or run `starloop ingest`"
+        ) from error
+    return Source(recording, body["prefix"], tuple(body["keys"]), body["digest"])
+
+
+@contextmanager
+def local_copy(workspace: Workspace, source: Source) -> Iterator[Path]:
+    """Give a path to the recording's file or folder: the landed one, or a temporary download."""
+    prefix = source.prefix
+    landing = workspace.landing
+    if isinstance(landing, LocalStore):
+        yield landing.root / prefix if prefix else landing.root
+        return
+    if source.keys == (prefix,):
+        with landing.local_file(prefix) as path:
+            yield path
+        return
+    with TemporaryDirectory(prefix="starloop-") as folder:
+        for key in source.keys:
+            target = Path(folder) / key.removeprefix(prefix).lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(landing.get(key))
+        yield Path(folder)

@@ -1,0 +1,65 @@
+"""What every step of the loop works on: the bucket, its tables, and the landing place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from labeling.backend import LabelBackend
+from labeling.embedded import EmbeddedBackend
+from loop.config import LabelingConfig, LoopConfig
+from storage.open import StoreConfig, open_store
+from storage.store import ObjectStore
+from storage.tables import Tables
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Open handles on one team's data.
+
+    Attributes:
+        store_config: how another process opens the same bucket.
+        store: the bucket.
+        landing: where vehicles and robots drop recordings.
+        tables: the Delta tables of the bucket.
+        config: policies of the loop.
+        labeling: which labelling backend to use.
+    """
+
+    store_config: StoreConfig
+    store: ObjectStore
+    landing: ObjectStore
+    tables: Tables
+    config: LoopConfig = field(default_factory=LoopConfig)
+    labeling: LabelingConfig = field(default_factory=LabelingConfig)
+
+    @classmethod
+    def open(
+        cls,
+        store: StoreConfig,
+        landing: StoreConfig,
+        config: LoopConfig | None = None,
+        labeling: LabelingConfig | None = None,
+    ) -> Workspace:
+        """Open (and create where missing) the bucket and the landing place."""
+        opened = open_store(store)
+        return cls(
+            store,
+            opened,
+            open_store(landing),
+            Tables(opened),
+            config or LoopConfig(),
+            labeling or LabelingConfig(),
+        )
+
+    def label_backend(self) -> LabelBackend:
+        """Return the labelling backend that the settings name."""
+        if self.labeling.backend == "embedded":
+            return EmbeddedBackend(self.tables)
+        from labeling.label_studio import LabelStudioBackend
+
+        return LabelStudioBackend(
+            url=self.labeling.url,
+            api_key=self.labeling.api_key,
+            project_title=self.labeling.project,
+            store=self.store,
+        )
