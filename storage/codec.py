@@ -1,0 +1,325 @@
+"""The Starloop point codec, version 1: one sweep as compact, checked bytes.
+
+Written down byte by byte in `docs/point-codec.md`, with a reader in plain numpy, so that nobody's
+data is locked in. Coordinates are rounded to a declared step (1 mm unless told otherwise), points
+are put in an order in which neighbours are close, differences are split into byte planes and each
+plane is compressed with zstd. `lossless` keeps order and float bits instead.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from scene.errors import DataError, FormatError
+from scene.sweep import Sweep
+from scene.types import Float32, Int64
+
+MAGIC: Final = b"SLPC"
+VERSION: Final = 1
+DEFAULT_STEP_M: Final = 0.001
+
+_LOSSLESS, _HAS_RING, _HAS_TIME = 1, 2, 4
+_HEADER = struct.Struct("<4sBBHIdI")  # magic, version, flags, streams, points, step_m, time_step_ns
+_STREAM = struct.Struct("<II")  # raw size, stored size
+_CRC = struct.Struct("<I")
+_MAX_POINTS = 1 << 26
+_MAX_STEPS = 1 << 30
+_INTENSITY_LEVELS = 255
+_SCRAMBLED_M = 2.0
+
+Uint32 = NDArray[np.uint32]
+Plane = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The fixed part of an encoded sweep."""
+
+    flags: int
+    num_streams: int
+    num_points: int
+    step_m: float
+    time_step_ns: int
+
+    @property
+    def lossless(self) -> bool:
+        return bool(self.flags & _LOSSLESS)
+
+    @property
+    def has_ring(self) -> bool:
+        return bool(self.flags & _HAS_RING)
+
+    @property
+    def has_time(self) -> bool:
+        return bool(self.flags & _HAS_TIME)
+
+
+def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = False) -> bytes:
+    """Return the sweep as bytes; the timestamp is kept outside.
+
+    Args:
+        sweep: N points, ego frame. Times (`offset_ns`) and rings are always kept exactly.
+        step_m: coordinates are rounded to multiples of this; the error is at most half of it plus
+            float32 rounding. Intensity is kept in 255 steps. Points come back in another order.
+        lossless: keep the order and every bit of coordinates and intensity instead.
+
+    Raises:
+        DataError: if a coordinate or intensity is not finite, an intensity is outside [0, 1], a
+            point is too far away for the step, or the step is not positive.
+    """
+    if not (np.isfinite(step_m) and step_m > 0):
+        raise DataError(f"point codec: step_m must be positive, got {step_m}")
+    _check(sweep, step_m, lossless)
+    flags = (
+        (_LOSSLESS if lossless else 0)
+        | (_HAS_RING if sweep.ring is not None else 0)
+        | (_HAS_TIME if sweep.offset_ns.any() else 0)
+    )
+    order = None if lossless else _order(sweep)
+    time_step_ns = _time_step(sweep.offset_ns, order) if flags & _HAS_TIME else 1
+    planes: list[Plane] = []
+    if lossless:
+        for column in (*sweep.points_ego_m.T, sweep.intensity):
+            planes += _byte_planes(np.ascontiguousarray(column).view(np.uint32))
+    else:
+        planes += _quantised_planes(sweep, order, step_m)
+    if sweep.ring is not None:
+        planes += _delta_planes(sweep.ring.astype(np.uint32), order)
+    if flags & _HAS_TIME:
+        column_number, rest = _divide(sweep.offset_ns, time_step_ns)
+        planes += _delta_planes(column_number, order) + _delta_planes(rest, order)
+    head = _HEADER.pack(MAGIC, VERSION, flags, len(planes), len(sweep), step_m, time_step_ns)
+    return _seal(head, planes)
+
+
+def decode(data: bytes, timestamp_ns: int) -> Sweep:
+    """Return the sweep encoded in `data`.
+
+    Args:
+        data: the bytes of one sweep.
+        timestamp_ns: start of the revolution, from the row that holds the bytes.
+
+    Raises:
+        FormatError: if the bytes are damaged, cut, or of a version this reader does not know.
+    """
+    header, streams = _open(data)
+    fields = _Streams(streams, header.num_points)
+    if header.lossless:
+        xyzi = np.stack([fields.bits().view(np.float32) for _ in range(4)], axis=1)
+        points, intensity = np.ascontiguousarray(xyzi[:, :3]), np.ascontiguousarray(xyzi[:, 3])
+    else:
+        points = _scale([fields.deltas() for _ in range(3)], header.step_m)
+        intensity = fields.plane().astype(np.float32) / np.float32(_INTENSITY_LEVELS)
+    ring = fields.values().astype(np.uint16) if header.has_ring else None
+    offset_ns = np.zeros(header.num_points, dtype=np.int32)
+    if header.has_time:
+        column_number, rest = fields.values(), fields.values()
+        offset_ns = (column_number * np.uint32(header.time_step_ns) + rest).view(np.int32)
+    fields.finish()
+    return Sweep(timestamp_ns, points, intensity, offset_ns, ring)
+
+
+def _check(sweep: Sweep, step_m: float, lossless: bool) -> None:
+    """Refuse what the format cannot hold."""
+    if len(sweep) > _MAX_POINTS:
+        raise DataError(f"sweep {sweep.timestamp_ns}: {len(sweep)} points, at most {_MAX_POINTS}")
+    if not len(sweep):
+        return
+    # min and max are NaN or infinite exactly when some value is, and need no temporary array
+    low, high = float(sweep.points_ego_m.min()), float(sweep.points_ego_m.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int((~np.isfinite(sweep.points_ego_m)).any(axis=1).sum())
+        raise DataError(
+            f"sweep {sweep.timestamp_ns}: {bad} of {len(sweep)} points are not finite; "
+            "drop them before storing"
+        )
+    dim, bright = float(sweep.intensity.min()), float(sweep.intensity.max())
+    if not (dim >= 0.0 and bright <= 1.0):  # also true for NaN
+        raise DataError(
+            f"sweep {sweep.timestamp_ns}: intensity from {dim} to {bright}; "
+            "the reader must scale it to 0..1"
+        )
+    if not lossless and max(-low, high) / step_m >= _MAX_STEPS:
+        raise DataError(
+            f"sweep {sweep.timestamp_ns}: a coordinate of {max(-low, high):.0f} m does not fit "
+            f"a step of {step_m} m; use a larger step"
+        )
+
+
+def _order(sweep: Sweep) -> Int64 | None:
+    """Return the order in which neighbours are close, or None for the order as given.
+
+    Files of spinning lidars are in firing order, so grouping by ring is enough. Where that leaves
+    far neighbours (a shuffled cloud), points are ordered by ring and azimuth.
+    """
+    from storage import codec_kernels
+
+    if len(sweep) < 2:
+        return None
+    order = None
+    if sweep.ring is not None:
+        order = codec_kernels.group_by(sweep.ring)
+    if codec_kernels.median_gap_m(sweep.points_ego_m, order) < _SCRAMBLED_M:
+        return order
+    azimuth = np.arctan2(sweep.points_ego_m[:, 1], sweep.points_ego_m[:, 0])
+    ring = np.zeros(len(sweep), np.uint16) if sweep.ring is None else sweep.ring
+    return np.lexsort((azimuth, ring))
+
+
+def _time_step(offset_ns: NDArray[np.int32], order: Int64 | None) -> int:
+    """Return the usual time between neighbours, ns: times become few distinct column numbers."""
+    head = slice(0, 8192)
+    times = offset_ns[head] if order is None else offset_ns[order[head]]
+    steps = np.diff(times.astype(np.int64))
+    steps = steps[steps > 0]
+    return int(min(np.median(steps), 2**31 - 1)) if len(steps) else 1
+
+
+def _divide(offset_ns: NDArray[np.int32], step_ns: int) -> tuple[Uint32, Uint32]:
+    """Return (N,) column numbers and (N,) rests, modulo 2**32: offset = number * step + rest."""
+    times = offset_ns.astype(np.int64)
+    number = (times + step_ns // 2) // step_ns
+    return number.astype(np.uint32), (times - number * step_ns).astype(np.uint32)
+
+
+def _quantised_planes(sweep: Sweep, order: Int64 | None, step_m: float) -> list[Plane]:
+    """Return the planes of x, y, z differences and of the intensity."""
+    from storage import codec_kernels
+
+    planes: list[Plane] = []
+    for axis in range(3):
+        low, high, escapes = codec_kernels.quantise(sweep.points_ego_m, axis, order, step_m)
+        planes += [low, high, escapes.view(np.uint8)]
+    level = np.rint(sweep.intensity * np.float32(_INTENSITY_LEVELS)).astype(np.uint8)
+    return [*planes, level if order is None else level[order]]
+
+
+def _delta_planes(values: Uint32, order: Int64 | None) -> list[Plane]:
+    """Return low bytes, high bytes and escapes of the differences of (N,) values."""
+    from storage import codec_kernels
+
+    low, high, escapes = codec_kernels.difference(values if order is None else values[order])
+    return [low, high, escapes.view(np.uint8)]
+
+
+def _byte_planes(bits: Uint32) -> list[Plane]:
+    """Return the four byte planes of (N,) words, lowest first."""
+    table = bits.astype("<u4").view(np.uint8).reshape(-1, 4)
+    return [np.ascontiguousarray(table[:, i]) for i in range(4)]
+
+
+def _seal(head: bytes, planes: list[Plane]) -> bytes:
+    """Compress the planes and put header, directory, streams and checksum together."""
+    compressor = zstandard.ZstdCompressor(level=1)
+    stored = [compressor.compress(plane.data) if len(plane) else b"" for plane in planes]
+    directory = b"".join(_STREAM.pack(len(p), len(s)) for p, s in zip(planes, stored, strict=True))
+    body = b"".join([head, directory, *stored])
+    return body + _CRC.pack(zlib.crc32(body))
+
+
+def _open(data: bytes) -> tuple[_Header, list[bytes]]:
+    """Check the envelope; return the header and the raw streams."""
+    if len(data) < _HEADER.size + _CRC.size or data[:4] != MAGIC:
+        raise FormatError(f"point codec: {len(data)} bytes that do not begin with {MAGIC!r}")
+    _, version, *numbers = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise FormatError(f"point codec: version {version}; this reader knows version {VERSION}")
+    header = _Header(*numbers)
+    if _CRC.unpack(data[-_CRC.size :])[0] != zlib.crc32(memoryview(data)[: -_CRC.size]):
+        raise FormatError(f"point codec: checksum of {len(data)} bytes is wrong: damaged or cut")
+    start = _HEADER.size + header.num_streams * _STREAM.size
+    if header.num_points > _MAX_POINTS or start > len(data) - _CRC.size:
+        raise FormatError(
+            f"point codec: header claims {header.num_points} points, {header.num_streams} streams"
+        )
+    return header, _streams(data, header, start)
+
+
+def _streams(data: bytes, header: _Header, start: int) -> list[bytes]:
+    """Decompress every stream, believing no size that does not fit the number of points."""
+    decompressor = zstandard.ZstdDecompressor()
+    sizes = list(_STREAM.iter_unpack(memoryview(data)[_HEADER.size : start]))
+    if start + sum(stored for _, stored in sizes) != len(data) - _CRC.size:
+        raise FormatError("point codec: stream sizes do not add up to the length of the bytes")
+    streams = []
+    for raw, stored in sizes:
+        if raw > 4 * header.num_points:
+            raise FormatError(f"point codec: a stream of {raw} bytes at byte {start} is too large")
+        streams.append(_decompress(decompressor, data[start : start + stored], raw, start))
+        start += stored
+    return streams
+
+
+def _decompress(
+    decompressor: zstandard.ZstdDecompressor, stored: bytes, raw: int, at: int
+) -> bytes:
+    """Return exactly `raw` bytes of one stream."""
+    if not raw:
+        return b""
+    try:
+        if zstandard.frame_content_size(stored) == raw:
+            return decompressor.decompress(stored)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"point codec: stream at byte {at}: {error}") from error
+    raise FormatError(f"point codec: stream at byte {at} does not hold the {raw} bytes it claims")
+
+
+class _Streams:
+    """Reads the streams of one sweep in their order."""
+
+    def __init__(self, streams: list[bytes], num_points: int) -> None:
+        self._left = list(reversed(streams))
+        self._num_points = num_points
+
+    def plane(self) -> Plane:
+        """Return the next stream: one byte a point."""
+        plane = self._next()
+        if len(plane) != self._num_points:
+            raise FormatError(f"point codec: plane of {len(plane)} for {self._num_points} points")
+        return plane
+
+    def deltas(self) -> tuple[Plane, Plane, Uint32]:
+        """Return low bytes, high bytes and escapes of the next field."""
+        low, high, escapes = self.plane(), self.plane(), self._next()
+        if len(escapes) % 4:
+            raise FormatError(f"point codec: escapes of {len(escapes)} bytes, not a multiple of 4")
+        if int(((low == 255) & (high == 255)).sum()) != len(escapes) // 4:
+            raise FormatError("point codec: number of escapes differs from the number of marks")
+        return low, high, escapes.view("<u4").astype(np.uint32, copy=False)
+
+    def values(self) -> Uint32:
+        """Return the (N,) integers of the next field, modulo 2**32."""
+        from storage import codec_kernels
+
+        return codec_kernels.accumulate(*self.deltas())
+
+    def bits(self) -> Uint32:
+        """Return (N,) words from the next four byte planes."""
+        return np.stack([self.plane() for _ in range(4)], axis=1).view("<u4")[:, 0]
+
+    def finish(self) -> None:
+        """Refuse bytes that belong to no field."""
+        if self._left:
+            raise FormatError(f"point codec: {len(self._left)} streams more than fields")
+
+    def _next(self) -> Plane:
+        if not self._left:
+            raise FormatError("point codec: fewer streams than fields")
+        return np.frombuffer(self._left.pop(), dtype=np.uint8)
+
+
+def _scale(axes: list[tuple[Plane, Plane, Uint32]], step_m: float) -> Float32:
+    """Return (N, 3) float32 meters of three difference fields."""
+    from storage import codec_kernels
+
+    points = np.empty((len(axes[0][0]), 3), dtype=np.float32)
+    for axis, (low, high, escapes) in enumerate(axes):
+        codec_kernels.restore(low, high, escapes, step_m, points, axis)
+    return points
