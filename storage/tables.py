@@ -1,0 +1,253 @@
+"""Delta tables of the store: written atomically, safely by many processes at once.
+
+A commit of `replace` succeeds only if nobody committed since the table was read, else it is
+computed again: writers are serial, as if each had waited for the other.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from scene.errors import ConflictError, DataError, StoreError
+from storage import layout
+from storage.rows import digest_of_rows, missing_rows, sort_rows
+from storage.schemas import SCHEMAS
+from storage.store import ObjectStore
+
+Scope = Mapping[str, str | int]
+Where = Mapping[str, str | int | Sequence[str] | Sequence[int]]
+
+_REPLACED: Final = "starloop-replaced"
+_GIVE_UP_AFTER_S: Final = 120.0
+_NO_RETRY: Final = 0
+
+
+class Tables:
+    """The tables of a store, with the columns of `storage.schemas`.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def replace(self, name: str, rows: pa.Table, scope: Scope) -> int:
+        """Put `rows` in the place of all rows that match every column of `scope`.
+
+        Nothing is written if the same rows are there already, in whatever order.
+
+        Args:
+            name: table.
+            rows: new content of the scope; may be empty. Extra columns are refused.
+            scope: column to value; an empty scope means the whole table.
+
+        Returns:
+            The version of the table that holds the rows.
+
+        Raises:
+            DataError: if rows do not fit the schema or lie outside the scope.
+            ConflictError: if other writers kept winning for two minutes.
+        """
+        rows = _fit(name, rows)
+        expression = _expression(name, scope)
+        outside = len(rows) - len(rows if expression is None else rows.filter(expression))
+        if outside:
+            raise DataError(f"table {name}: {outside} of {len(rows)} rows lie outside {scope!r}")
+        digest = digest_of_rows(rows)
+
+        def attempt(table: DeltaTable) -> int:
+            if digest_of_rows(_scan(table, name, expression)) == digest:
+                return table.version()
+            mark = Transaction(_REPLACED, table.version() + 1)
+            write_deltalake(
+                table,
+                rows,
+                mode="overwrite",
+                predicate=_sql(scope),
+                commit_properties=CommitProperties(
+                    max_commit_retries=_NO_RETRY, app_transactions=[mark]
+                ),
+            )
+            return table.version()
+
+        return self._commit(name, attempt)
+
+    def append(self, name: str, rows: pa.Table) -> int:
+        """Add rows; adding the same rows again changes nothing, also when writers race.
+
+        "The same rows" is the same content in one call, in whatever order: its digest is written
+        in the commit. Rows of an earlier append that were replaced since are added again.
+
+        Args:
+            name: table.
+            rows: what to add.
+
+        Returns:
+            The version of the table that holds the rows.
+
+        Raises:
+            DataError: if rows do not fit the schema.
+            ConflictError: if other writers kept winning for two minutes.
+        """
+        rows = _fit(name, rows)
+        digest = digest_of_rows(rows)
+
+        def attempt(table: DeltaTable) -> int:
+            added = rows
+            appended = table.transaction_version(digest)
+            if appended is not None:
+                if appended > (table.transaction_version(_REPLACED) or 0):
+                    return table.version()
+                added = missing_rows(rows, _scan(table, name, None))
+            if not len(added):
+                return table.version()
+            mark = Transaction(digest, table.version() + 1)
+            write_deltalake(
+                table,
+                added,
+                mode="append",
+                commit_properties=CommitProperties(
+                    max_commit_retries=_NO_RETRY, app_transactions=[mark]
+                ),
+            )
+            return table.version()
+
+        return self._commit(name, attempt)
+
+    def read(
+        self, name: str, where: Where | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Return rows sorted by their columns from left to right, so that order is reproducible.
+
+        Args:
+            name: table.
+            where: column to value, or to several values of which any will do; only files that
+                can hold such rows are read.
+            columns: which columns; all if not given.
+
+        Returns:
+            A table with the columns of the schema; empty if nothing was ever written.
+
+        Raises:
+            DataError: if the table or a column is unknown.
+        """
+        schema = _schema(name)
+        expression = _expression(name, where or {})
+        chosen = list(columns) if columns is not None else schema.names
+        _check_columns(name, chosen)
+        table = self._open(name)
+        if table is None:
+            return pa.schema([schema.field(c) for c in chosen]).empty_table()
+        return sort_rows(_scan(table, name, expression, chosen))
+
+    def names(self) -> list[str]:
+        """Return the tables that exist, sorted."""
+        return sorted(name for name in SCHEMAS if self._open(name) is not None)
+
+    def compact(self, name: str) -> None:
+        """Merge small files and remove those that no version of the last week needs."""
+        table = self._open(name)
+        if table is not None:
+            table.optimize.compact()
+            table.vacuum(dry_run=False)
+
+    def _location(self, name: str) -> tuple[str, dict[str, str]]:
+        _schema(name)
+        return self._store.table_location(layout.table(name))
+
+    def _open(self, name: str) -> DeltaTable | None:
+        url, options = self._location(name)
+        try:
+            return DeltaTable(url, storage_options=options)
+        except TableNotFoundError:
+            return None
+
+    def _create(self, name: str) -> DeltaTable:
+        url, options = self._location(name)
+        return DeltaTable.create(url, _schema(name), mode="ignore", storage_options=options)
+
+    def _commit(self, name: str, attempt: Callable[[DeltaTable], int]) -> int:
+        """Run `attempt` on the newest version until it is not overtaken."""
+        give_up = time.monotonic() + _GIVE_UP_AFTER_S
+        wait_s = 0.005
+        while time.monotonic() < give_up:
+            try:
+                return attempt(self._open(name) or self._create(name))
+            except CommitFailedError:
+                time.sleep(random.uniform(0, wait_s))  # noqa: S311 - spreads racing writers
+                wait_s = min(wait_s * 2, 0.5)
+            except DeltaError as error:
+                raise StoreError(f"table {name} in {self._store.url}: {error}") from error
+        raise ConflictError(f"table {name}: other writers won for {_GIVE_UP_AFTER_S:.0f} s")
+
+
+def _schema(name: str) -> pa.Schema:
+    try:
+        return SCHEMAS[name]
+    except KeyError:
+        raise DataError(f"table {name!r} is unknown; there are {', '.join(SCHEMAS)}") from None
+
+
+def _check_columns(name: str, columns: Sequence[str]) -> None:
+    unknown = [column for column in columns if column not in _schema(name).names]
+    if unknown:
+        raise DataError(f"table {name}: no column {unknown}; there are {_schema(name).names}")
+
+
+def _fit(name: str, rows: pa.Table) -> pa.Table:
+    """Return the rows in the order and types of the table's schema."""
+    schema = _schema(name)
+    if set(rows.column_names) != set(schema.names):
+        different = sorted(set(rows.column_names) ^ set(schema.names))
+        raise DataError(f"table {name}: columns {different} are missing or unknown")
+    try:
+        return rows.select(schema.names).cast(schema).combine_chunks()
+    except (pa.ArrowInvalid, ValueError) as error:
+        raise DataError(f"table {name}: {error}") from error
+
+
+def _scan(
+    table: DeltaTable,
+    name: str,
+    expression: pc.Expression | None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    schema = _schema(name)
+    names = list(columns or schema.names)
+    found = table.to_pyarrow_dataset().to_table(filter=expression, columns=names)
+    return found.cast(pa.schema([schema.field(column) for column in names]))
+
+
+def _expression(name: str, where: Where) -> pc.Expression | None:
+    _check_columns(name, list(where))
+    result: pc.Expression | None = None
+    for column, value in where.items():
+        field = pc.field(column)
+        if isinstance(value, (str, int)):
+            term = field == value
+        else:
+            term = field.isin(pa.array(value, type=_schema(name).field(column).type))
+        result = term if result is None else result & term
+    return result
+
+
+def _sql(scope: Scope) -> str:
+    """Return the scope as a Delta predicate; names are checked before, text is quoted here."""
+    terms = [
+        f"{column} = " + (str(value) if isinstance(value, int) else f"'{_quote(value)}'")
+        for column, value in scope.items()
+    ]
+    return " AND ".join(terms) or "true"
+
+
+def _quote(text: str) -> str:
+    return text.replace("'", "''")
