@@ -36,3 +36,27 @@ def champion_id(workspace: Workspace) -> str | None:
     """Return the model that the alias `champion` points to, or None before the first release."""
     champion = Registry(workspace.store, workspace.tables).champion()
     return None if champion is None else champion.model_id
+
+
+def latest_dataset(workspace: Workspace) -> str:
+    """Return the digest of the newest dataset.
+
+    Raises:
+        NotFoundError: if there is none yet.
+    """
+    rows = workspace.tables.read("datasets").to_pylist()
+    if not rows:
+        raise NotFoundError("no dataset yet: select and label frames first, see `starloop status`")
+    return max(rows, key=lambda row: row["turn"])["digest"]
+
+
+def latest_model(workspace: Workspace) -> str:
+    """Return the id of the newest trained model, the candidate for release.
+
+    Raises:
+        NotFoundError: if there is none yet.
+    """
+    rows = workspace.tables.read("models").to_pylist()
+    if not rows:
+        raise NotFoundError("no model yet: run `starloop train`")
+    return max(rows, key=lambda row: row["turn"])["model_id"]

@@ -102,3 +102,8 @@ def source(recording: RecordingId) -> str:
 def quarantined_sweeps(recording: RecordingId) -> str:
     """The readable part of a damaged recording, like `sweeps`."""
     return quarantine(recording, "sweeps.parquet")
+
+
+def simulated_boxes(recording: str) -> str:
+    """Exact boxes of a failed scenario's frames, Parquet."""
+    return f"simulated/{recording}.boxes.parquet"

@@ -1,0 +1,100 @@
+"""Running a long process beside Dagster: streamed, cancellable, never left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+_POLL_S = 0.2
+_PREEMPTED = 75  # the process saved a checkpoint after SIGTERM and can go on later
+
+
+@dataclass(frozen=True)
+class TrainingProcess:
+    """Runs the training entry point as a child process with a Dagster Pipes session.
+
+    Attributes:
+        working_directory: where the child starts; the packages are importable from there.
+        grace_s: how long the process may take to save a checkpoint when it is cancelled.
+    """
+
+    working_directory: Path
+    grace_s: float = 20.0
+
+    def run(
+        self, context: dg.AssetExecutionContext, command: Sequence[str]
+    ) -> dg.MaterializeResult:
+        """Run to the end and return what the process reported through Pipes.
+
+        On cancel or any other interruption no process of the tree survives.
+
+        Raises:
+            dg.Failure: if the process failed, or ended without reporting a result.
+        """
+        with dg.open_pipes_session(
+            context=context,
+            context_injector=dg.PipesEnvContextInjector(),
+            message_reader=dg.PipesTempFileMessageReader(),
+        ) as session:
+            environment = {**os.environ, **session.get_bootstrap_env_vars()}
+            child = subprocess.Popen(
+                list(command), cwd=self.working_directory, env=environment, start_new_session=True
+            )
+            context.log.info(f"training process {child.pid} started")
+            try:
+                while child.poll() is None:
+                    time.sleep(_POLL_S)
+            except BaseException:
+                stop_tree(child.pid, self.grace_s)
+                child.wait()
+                raise
+        if child.returncode != 0:
+            raise dg.Failure(_explain(child.returncode), allow_retries=False)
+        results = [
+            result
+            for result in session.get_results(implicit_materializations=False)
+            if isinstance(result, dg.MaterializeResult)
+        ]
+        if not results:
+            raise dg.Failure(
+                "the training process ended without reporting a model; see its output above",
+                allow_retries=False,
+            )
+        return results[0]
+
+
+def stop_tree(pid: int, grace_s: float) -> None:
+    """Stop a process and all its descendants: SIGTERM, then SIGKILL after `grace_s` seconds."""
+    try:
+        parent = psutil.Process(pid)
+        family = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        _signal(process.terminate)
+    _, alive = psutil.wait_procs(family, timeout=grace_s)
+    for process in alive:
+        _signal(process.kill)
+    psutil.wait_procs(alive, timeout=grace_s)
+
+
+def _signal(send: Callable[[], None]) -> None:
+    try:
+        send()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _explain(code: int) -> str:
+    if code == _PREEMPTED:
+        return "training was stopped and saved a checkpoint; run it again to go on from there"
+    if code < 0:
+        return f"training was killed by signal {-code}; run it again to resume from its checkpoint"
+    return f"training failed with exit code {code}; the reason is in the output above"

@@ -1,0 +1,116 @@
+"""The order to train a model; the training process itself runs elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from loop.workspace import Workspace
+from scene.errors import NotFoundError
+from storage import layout, lineage, schemas
+from storage.lineage import Node
+from training import config as recipes
+from training.config import TrainConfig
+from training.identity import model_id_of
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One order for the training process; two equal orders make the same model.
+
+    Attributes:
+        dataset: digest of the dataset.
+        config: what to train and for how long.
+        init_model: model to start from, or None.
+        model_id: content address of the outcome.
+    """
+
+    dataset: str
+    config: TrainConfig
+    init_model: str | None
+    model_id: str
+
+    def to_json(self, workspace: Workspace) -> str:
+        """Return the job file that `python -m training.train --job` reads."""
+        body = {
+            "store": asdict(workspace.store_config),
+            "dataset": self.dataset,
+            "config": self.config.to_dict(),
+            "init_model": self.init_model,
+            "model_id": self.model_id,
+        }
+        return json.dumps(body, indent=1)
+
+
+def plan_training(workspace: Workspace, dataset: str, champion: str | None) -> TrainJob:
+    """Return the order to train on a dataset, starting from the champion if there is one."""
+    config: TrainConfig = getattr(recipes, workspace.config.recipe)()
+    if champion is not None:
+        config = recipes.finetune(config)
+    wanted = (
+        workspace.config.iterations if champion is None else workspace.config.finetune_iterations
+    )
+    threads = workspace.config.num_threads or os.cpu_count() or 1
+    config = replace(
+        config,
+        categories=workspace.config.categories,
+        iterations=wanted or config.iterations,
+        seed=workspace.config.seed,
+        num_threads=threads,
+    )
+    return TrainJob(dataset, config, champion, model_id_of(dataset, config, champion))
+
+
+def model_config(workspace: Workspace, model_id: str) -> dict[str, Any] | None:
+    """Return what training wrote about a finished model, or None if it is not finished."""
+    try:
+        return json.loads(workspace.store.get(layout.model(model_id, "config.json")))
+    except NotFoundError:
+        return None
+
+
+def model_is_complete(workspace: Workspace, model_id: str) -> bool:
+    """Return whether the exported file is in the bucket with the digest its config names."""
+    config = model_config(workspace, model_id)
+    if config is None or not workspace.store.exists(layout.model(model_id, "model.onnx")):
+        return False
+    stored = workspace.store.get(layout.model(model_id, "model.onnx"))
+    return hashlib.sha256(stored).hexdigest() == config["onnx_digest"]
+
+
+def record_model(workspace: Workspace, job: TrainJob, turn: int) -> dict[str, Any]:
+    """Enter a finished model into table `models` and lineage; return its configuration.
+
+    Raises:
+        NotFoundError: if training did not finish the model.
+    """
+    config = model_config(workspace, job.model_id)
+    if config is None:
+        raise NotFoundError(f"model {job.model_id}: training left no finished model in the bucket")
+    row = {
+        "model_id": job.model_id,
+        "turn": turn,
+        "dataset": job.dataset,
+        "init_model": job.init_model or "",
+        "onnx_digest": config["onnx_digest"],
+        "device": config["device"],
+        "seconds": float(config["seconds"]),
+        "iterations": job.config.iterations,
+    }
+    rows = pa.Table.from_pylist([row], schema=schemas.MODELS)
+    workspace.tables.replace("models", rows, {"turn": turn})
+    parents = [Node("dataset", f"datasets/{job.dataset}", job.dataset)]
+    if job.init_model:
+        start = model_config(workspace, job.init_model) or {}
+        parents.append(Node("model", f"models/{job.init_model}", start.get("onnx_digest", "")))
+    lineage.record(
+        workspace.tables,
+        Node("model", f"models/{job.model_id}", config["onnx_digest"]),
+        parents,
+    )
+    return config
