@@ -1,0 +1,136 @@
+"""Is the new model better? Paired bootstrap: both models are resampled with the same groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from scene.errors import DataError
+from scene.types import Float64
+from training.evaluation.bootstrap import Interval, group_weights, interval, mean_known
+from training.evaluation.metrics import Evaluation
+from training.evaluation.scoring import detection_score, sample_categories
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The change of one metric from one model to another.
+
+    Attributes:
+        name: a category, `mAP` or `NDS`.
+        before, after: values; NaN where there is no truth.
+        difference: after minus before with its paired 95 % interval.
+        num_boxes: truth boxes behind it.
+    """
+
+    name: str
+    before: float
+    after: float
+    difference: Interval
+    num_boxes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a flat row: category, before, after, delta, low, high, num_boxes; None for NaN."""
+        row = {
+            "before": self.before,
+            "after": self.after,
+            "delta": self.difference.value,
+            "low": self.difference.low,
+            "high": self.difference.high,
+        }
+        plain = {name: None if np.isnan(value) else float(value) for name, value in row.items()}
+        return {"category": self.name, **plain, "num_boxes": self.num_boxes}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Delta:
+        """Read what `to_dict` wrote."""
+        before, after, delta, low, high = (
+            float("nan") if row[name] is None else float(row[name])
+            for name in ("before", "after", "delta", "low", "high")
+        )
+        return cls(row["category"], before, after, Interval(delta, low, high), row["num_boxes"])
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed from one model to another on the same frames.
+
+    Attributes:
+        classes: AP, one change a category.
+        mean_ap, nds: over the categories that have truth.
+        truth_digest: of the frames and truth that both were evaluated on.
+        num_frames, num_groups, resamples, seed: of the bootstrap.
+    """
+
+    classes: tuple[Delta, ...]
+    mean_ap: Delta
+    nds: Delta
+    truth_digest: str
+    num_frames: int
+    num_groups: int
+    resamples: int
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self) | {
+            "classes": [delta.to_dict() for delta in self.classes],
+            "mean_ap": self.mean_ap.to_dict(),
+            "nds": self.nds.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Comparison:
+        """Read what `to_dict` wrote."""
+        return cls(
+            **{
+                **content,
+                "classes": tuple(Delta.from_dict(row) for row in content["classes"]),
+                "mean_ap": Delta.from_dict(content["mean_ap"]),
+                "nds": Delta.from_dict(content["nds"]),
+            }
+        )
+
+
+def compare(
+    before: Evaluation, after: Evaluation, *, resamples: int = 400, seed: int = 0
+) -> Comparison:
+    """Compare two models that were evaluated on the same frames.
+
+    Raises:
+        DataError: if frames, truth, region or categories differ.
+    """
+    if before.truth_digest != after.truth_digest or before.region != after.region:
+        raise DataError(
+            "cannot compare: the two evaluations have different frames, truth or region; "
+            "evaluate both models on the same dataset and region"
+        )
+    if before.categories != after.categories:
+        raise DataError(
+            f"cannot compare: evaluated categories {before.categories} and {after.categories}; "
+            "evaluate both with the same list"
+        )
+    weights = group_weights(before.groups, resamples, seed)
+    old, new = (sample_categories(e.matches, weights) for e in (before, after))
+    total, groups = sum(c.num_boxes for c in before.classes), [c.num_groups for c in before.classes]
+    return Comparison(
+        classes=tuple(
+            _delta(score.category, old.ap[i], new.ap[i], score.num_boxes, score.num_groups)
+            for i, score in enumerate(before.classes)
+        ),
+        mean_ap=_delta("mAP", mean_known(old.ap), mean_known(new.ap), total, max(groups)),
+        nds=_delta("NDS", detection_score(old), detection_score(new), total, max(groups)),
+        truth_digest=before.truth_digest,
+        num_frames=before.num_frames,
+        num_groups=before.num_groups,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _delta(name: str, old: Float64, new: Float64, num_boxes: int, num_groups: int) -> Delta:
+    difference = interval(new - old, num_groups)
+    return Delta(name, float(old[0]), float(new[0]), difference, num_boxes)
