@@ -1,1 +1,1 @@
-"""Readers: any lidar recording in, one canonical recording out. One file a format."""
+"""Readers: one file a format, all give the same `Recording`; discovery; checks of what was read."""

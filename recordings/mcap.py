@@ -1,0 +1,311 @@
+"""ROS 2 recordings in MCAP: one file, or a rosbag2 folder of several.
+
+Roles are given by message type, never by topic name: PointCloud2 is the lidar, TF, Odometry and
+PoseStamped are poses, Detection3DArray is ground truth. Opening walks the file once for all small
+messages; clouds met on the way are kept up to `CACHE_BYTES`, so that files up to that size are
+decompressed once. Points are taken as they are: no motion correction is applied, because no ROS
+message says whether the driver applied it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from recordings import pointcloud2, ros_messages
+from recordings.frames import EGO_NAMES, FrameTree
+from recordings.mcap_file import MAGIC, Channel, McapFile, Message
+from recordings.mcap_truth import ground_truth
+from recordings.points import IntensityScale, make_sweep
+from recordings.recording import (
+    ASSUMED_POSES, Damage, SweepGate, empty_trajectory, identity_trajectory,
+)  # fmt: skip
+from recordings.ros_messages import (
+    DETECTIONS, ODOMETRY, POINT_CLOUD, POSE, POSE_WITH_COVARIANCE, TRANSFORMS, frame_name,
+    pose_values,
+)  # fmt: skip
+from scene.box import Boxes
+from scene.calibration import Calibration
+from scene.errors import FormatError
+from scene.pose import SE3, Trajectory
+from scene.recording import RecordingId
+from scene.sweep import Sweep
+
+logger = logging.getLogger(__name__)
+
+CACHE_BYTES: Final = 256 * 2**20
+_POSES: Final = (POSE, POSE_WITH_COVARIANCE)
+_MIN_LOOSE_POSES: Final = 3
+
+
+class _Place(NamedTuple):
+    """Where to go on reading: number of the file, byte in it."""
+
+    file: int
+    offset: int
+
+
+@dataclass
+class _Scan:
+    """What one walk over all messages but the points brings together.
+
+    Attributes:
+        clouds: stamps of all clouds by topic, and bytes and frame by topic.
+        cached: the first clouds of the recording: topic, log time, bytes of the message.
+        rest: where clouds begin that are not cached, None if all are.
+        loose: poses without a child frame by topic: (parent frame, time, pose).
+        detections: by topic: (frame, time, boxes).
+    """
+
+    stamps: dict[str, list[int]] = field(default_factory=dict)
+    num_bytes: Counter[str] = field(default_factory=Counter)
+    frame: dict[str, str] = field(default_factory=dict)
+    cached: list[tuple[str, int, bytes]] = field(default_factory=list)
+    rest: _Place | None = None
+    tree: FrameTree = field(default_factory=FrameTree)
+    loose: dict[str, list[tuple[str, int, tuple[float, ...]]]] = field(default_factory=dict)
+    detections: dict[str, list[tuple[str, int, Boxes]]] = field(default_factory=dict)
+
+
+class McapRecording:
+    """A ROS 2 recording. See `recordings.recording.Recording`."""
+
+    format = "mcap"
+
+    def __init__(self, paths: list[Path], name: RecordingId, time_origin_ns: int = 0) -> None:
+        """Read everything but the points.
+
+        Args:
+            paths: the files in time order.
+            name: id of the recording.
+            time_origin_ns: added to relative per-point times, for a driver that does not count
+                them from the header stamp.
+
+        Raises:
+            FormatError: if there are neither clouds nor poses in it.
+        """
+        self.recording = name
+        self.damage: list[Damage] = []
+        self._files = [McapFile(path) for path in paths]
+        self._decoder = ros_messages.Decoder()
+        self._time_origin_ns = time_origin_ns
+        scan = self._scan_files()
+        self._topic = self._choose_lidar(scan)
+        stamps = scan.stamps.get(self._topic, [])
+        self.sensor = frame_name(scan.frame.get(self._topic, ""))
+        self._cached = [(log, data) for topic, log, data in scan.cached if topic == self._topic]
+        self._rest = scan.rest
+        ego, self.calibration = _calibrate(scan, self.sensor)
+        self.trajectory = self._trajectory(scan, ego, stamps)
+        self.ground_truth = ground_truth(
+            scan.detections, scan.tree, ego, self.trajectory, stamps, self.damage,
+            moving=ASSUMED_POSES not in self.calibration.assumed,
+        )  # fmt: skip
+
+    def sweeps(self) -> Iterator[Sweep]:
+        """Yield the clouds of the lidar in file order; what cannot be used goes to `damage`."""
+        gate = SweepGate(self.trajectory, self.damage)
+        scale = IntensityScale()
+        ego_SE3_sensor = self.calibration.of(self.sensor) if self.sensor else SE3.identity()
+        timed = True
+        for log_time, data in self._clouds():
+            try:
+                cloud = pointcloud2.parse(data)
+                timestamp_ns = cloud.stamp_ns or log_time
+                if not gate.admits(timestamp_ns, self._topic):
+                    continue
+                raw = pointcloud2.columns(cloud)
+            except FormatError as error:
+                self.damage.append(Damage(self._topic, str(error), f"cloud logged at {log_time}"))
+                continue
+            sweep, sensible = make_sweep(
+                raw, timestamp_ns, ego_SE3_sensor, scale, self._time_origin_ns
+            )
+            if len(raw.xyz_m) and not len(sweep):
+                what = f"all {len(raw.xyz_m)} points are NaN, infinite or zero"
+                self.damage.append(Damage(self._topic, what, f"sweep {timestamp_ns}"))
+            if timed and not sensible:
+                timed = False
+                what = f"point times at {timestamp_ns} ns lie over 2 s from the header stamp"
+                self.damage.append(Damage(self._topic, what, "per-point times"))
+            yield sweep
+
+    def _scan_files(self) -> _Scan:
+        scan = _Scan()
+        cached_bytes = 0
+        for number, file in enumerate(self._files):
+            for block in file.blocks(self.damage):
+                if scan.rest is None and cached_bytes > CACHE_BYTES:
+                    scan.rest = _Place(number, block.offset)
+                for message in file.messages(block, self.damage):
+                    channel = file.channels.get(message.channel_id)
+                    if channel is None:
+                        continue
+                    try:
+                        self._take(scan, channel, message)
+                    except FormatError as error:
+                        where = f"{file.path.name} at byte {block.offset}, {channel.topic}"
+                        lost = f"message logged at {message.log_time_ns}"
+                        self.damage.append(Damage(where, str(error), lost))
+                        continue
+                    if scan.rest is None and channel.schema.name == POINT_CLOUD:
+                        scan.cached.append(
+                            (channel.topic, message.log_time_ns, bytes(message.data))
+                        )
+                        cached_bytes += len(message.data)
+        return scan
+
+    def _take(self, scan: _Scan, channel: Channel, message: Message) -> None:
+        """Put one message where it belongs."""
+        kind = channel.schema.name
+        if kind == POINT_CLOUD:
+            _check_encoding(channel)
+            stamp = pointcloud2.stamp_of(message.data) or message.log_time_ns
+            scan.stamps.setdefault(channel.topic, []).append(stamp)
+            scan.num_bytes[channel.topic] += len(message.data)
+            if channel.topic not in scan.frame:
+                scan.frame[channel.topic] = pointcloud2.parse(message.data).frame
+        elif kind in (TRANSFORMS, ODOMETRY, DETECTIONS, *_POSES):
+            _check_encoding(channel)
+            self._take_small(scan, channel, message)
+
+    def _take_small(self, scan: _Scan, channel: Channel, message: Message) -> None:
+        value = self._decoder.decode(channel.schema, message.data)
+        if channel.schema.name == TRANSFORMS:
+            _take_transforms(scan.tree, value, static=channel.topic.endswith("tf_static"))
+            return
+        time = ros_messages.stamp_ns(value.header) or message.log_time_ns
+        frame = frame_name(value.header.frame_id)
+        if channel.schema.name == DETECTIONS:
+            boxes = ros_messages.boxes_of(value)
+            scan.detections.setdefault(channel.topic, []).append((frame, time, boxes))
+            return
+        pose = value.pose.pose if hasattr(value.pose, "pose") else value.pose
+        child = frame_name(getattr(value, "child_frame_id", ""))
+        if child:
+            scan.tree.add_moving(frame, child, time, pose_values(pose))
+        else:
+            scan.loose.setdefault(channel.topic, []).append((frame, time, pose_values(pose)))
+
+    def _choose_lidar(self, scan: _Scan) -> str:
+        """Return the topic with the most cloud bytes, empty if there is none."""
+        if len(scan.num_bytes) > 1:
+            logger.warning("%s: several lidars %s", self.recording, dict(scan.num_bytes))
+        if scan.num_bytes:
+            return max(sorted(scan.num_bytes), key=lambda topic: scan.num_bytes[topic])
+        if not scan.tree.moving and not scan.loose:
+            raise FormatError(self._nothing_usable())
+        return ""
+
+    def _nothing_usable(self) -> str:
+        kinds = sorted(
+            {
+                f"{channel.topic} ({channel.schema.name or 'no schema'})"
+                for file in self._files
+                for channel in file.channels.values()
+            }
+        )
+        message = (
+            f"{self._files[0].path.name}: no {POINT_CLOUD} and no poses in it; "
+            f"topics: {', '.join(kinds[:20]) or 'none'}"
+        )
+        if any("Packet" in kind or "Scan)" in kind for kind in kinds):
+            message += "; raw packets cannot be read: record the driver's PointCloud2 topic"
+        if self.damage:
+            message += f"; {self.damage[0].where}: {self.damage[0].what}"
+        return message
+
+    def _trajectory(self, scan: _Scan, ego: str, stamps: list[int]) -> Trajectory:
+        """Return `map_SE3_ego`, or one that stands still if the recording has no poses."""
+        root = scan.tree.root_of(ego)
+        if root is None:
+            _adopt_loose_poses(scan, ego)
+            root = scan.tree.root_of(ego)
+        track = empty_trajectory() if root is None else scan.tree.trajectory(root, ego)
+        if len(track):
+            return track
+        assumed = self.calibration.assumed | {ASSUMED_POSES}
+        self.calibration = Calibration(self.calibration.ego_SE3_sensor, assumed)
+        return identity_trajectory(stamps) if stamps else track
+
+    def _clouds(self) -> Iterator[tuple[int, memoryview]]:
+        """Yield log time and bytes of every cloud: the kept ones, then those still in the file."""
+        for log_time, data in self._cached:
+            yield log_time, memoryview(data)
+        if self._rest is None:
+            return
+        ignored: list[Damage] = []  # the first walk has noted it all
+        for number, file in enumerate(self._files[self._rest.file :], self._rest.file):
+            start = self._rest.offset if number == self._rest.file else len(MAGIC)
+            for block in file.blocks(ignored, start):
+                for message in file.messages(block, ignored):
+                    channel = file.channels.get(message.channel_id)
+                    if channel is not None and channel.topic == self._topic:
+                        yield message.log_time_ns, message.data
+
+
+def _check_encoding(channel: Channel) -> None:
+    if channel.encoding != "cdr":
+        raise FormatError(
+            f"{channel.schema.name} is encoded as {channel.encoding!r}; only ROS 2 CDR is read"
+        )
+
+
+def _take_transforms(tree: FrameTree, message: object, *, static: bool) -> None:
+    for transform in message.transforms:  # type: ignore[attr-defined]
+        parent = frame_name(transform.header.frame_id)
+        child = frame_name(transform.child_frame_id)
+        pose = pose_values(transform.transform)
+        if static:
+            tree.add_static(parent, child, pose)
+        elif (parent, child) not in tree.static:
+            tree.add_moving(parent, child, ros_messages.stamp_ns(transform.header), pose)
+
+
+def _adopt_loose_poses(scan: _Scan, ego: str) -> None:
+    """Take the most frequent poses without a child frame for those of the ego vehicle."""
+    topic = max(sorted(scan.loose), key=lambda name: len(scan.loose[name]), default="")
+    poses = scan.loose.get(topic, [])
+    if len(poses) < _MIN_LOOSE_POSES:  # a goal that was set now and then is no trajectory
+        return
+    for frame, time, pose in poses:
+        if frame != ego:
+            scan.tree.add_moving(frame, ego, time, pose)
+
+
+def _calibrate(scan: _Scan, sensor: str) -> tuple[str, Calibration]:
+    """Return the name of the ego frame and the extrinsics known for it.
+
+    The ego frame is the first usual name that the lidar is fixed to, else the usual name that
+    moves, else the topmost frame above the lidar.
+    """
+    tree, names = scan.tree, scan.tree.frames()
+    usual = [name for name in EGO_NAMES if name in names or name == sensor]
+    fixed = [name for name in usual if not sensor or tree.static_between(name, sensor) is not None]
+    moving = [name for name in usual if tree.root_of(name)]
+    ego = next(iter([*fixed, *moving]), "") or _topmost(tree, sensor)
+    sensors = {
+        name: pose for name in sorted(names) if (pose := tree.static_between(ego, name)) is not None
+    }
+    if not sensor or sensor in sensors:
+        return ego, Calibration(sensors)
+    if sensor == ego:
+        known = Calibration({**sensors, sensor: SE3.identity()})
+        assumed = frozenset() if sensor in EGO_NAMES else frozenset({sensor})
+        return ego, Calibration(known.ego_SE3_sensor, assumed)
+    sensors[sensor] = SE3.identity()
+    return ego, Calibration(sensors, frozenset({sensor}))
+
+
+def _topmost(tree: FrameTree, sensor: str) -> str:
+    """Return the frame that the sensor's static chain hangs on, or what the odometry moves."""
+    if sensor:
+        parents = {child: parent for parent, child in tree.static}
+        while sensor in parents:
+            sensor = parents[sensor]
+        return sensor
+    return next((child for _, child in sorted(tree.moving)), "base_link")

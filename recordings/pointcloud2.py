@@ -1,0 +1,193 @@
+"""sensor_msgs/msg/PointCloud2 in CDR, decoded without touching single points in Python."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.points import INTENSITY_NAMES, RING_NAMES, TIME_NAMES, RawPoints, pick
+from scene.errors import FormatError
+from scene.types import Float32
+
+# sensor_msgs/PointField datatype numbers.
+_DATATYPE: Final = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+_MAX_FIELDS: Final = 256
+
+
+class Field(NamedTuple):
+    """One PointField: name, byte offset in the point, numpy type without byte order, count."""
+
+    name: str
+    offset: int
+    kind: str
+    count: int
+
+
+class Cloud(NamedTuple):
+    """A PointCloud2 whose points are still bytes.
+
+    Attributes:
+        stamp_ns: header stamp.
+        frame: frame the points are in.
+        fields: point layout.
+        data: (height, row_step) bytes of the points, a view of the message.
+        shape: height, width.
+        point_step: bytes from one point to the next.
+        byte_order: "<" or ">" of the point data.
+    """
+
+    stamp_ns: int
+    frame: str
+    fields: tuple[Field, ...]
+    data: memoryview
+    shape: tuple[int, int]
+    steps: tuple[int, int]
+    byte_order: str
+
+
+class _Cursor:
+    """Reads CDR (XCDR1) primitives; alignment counts from after the 4-byte encapsulation header."""
+
+    def __init__(self, data: memoryview) -> None:
+        if len(data) < 8 or data[0] != 0 or data[1] not in (0, 1):
+            raise FormatError("the message does not begin with a CDR header (00 00 or 00 01)")
+        self.order = "<" if data[1] == 1 else ">"
+        self._data = data
+        self._at = 4
+
+    def u32(self) -> int:
+        self._at = (self._at + 3) & ~3
+        (value,) = struct.unpack_from(self.order + "I", self._data, self._at)
+        self._at += 4
+        return value
+
+    def u8(self) -> int:
+        value = self._data[self._at]
+        self._at += 1
+        return value
+
+    def raw(self) -> memoryview:
+        size = self.u32()
+        if self._at + size > len(self._data):
+            raise FormatError(f"{size} bytes announced, {len(self._data) - self._at} left")
+        value = self._data[self._at : self._at + size]
+        self._at += size
+        return value
+
+    def text(self) -> str:
+        return bytes(self.raw()).rstrip(b"\0").decode("utf-8", "replace")
+
+
+def stamp_of(data: memoryview) -> int:
+    """Return the header stamp in nanoseconds of any message that begins with a std_msgs/Header.
+
+    Raises:
+        FormatError: if the bytes are too short for it or are not CDR.
+    """
+    cursor = _Cursor(data)
+    if len(data) < 12:
+        raise FormatError(f"message of {len(data)} bytes is too short for a header stamp")
+    seconds, nanoseconds = struct.unpack_from(cursor.order + "iI", data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def parse(data: memoryview) -> Cloud:
+    """Read a PointCloud2 message; the points stay a view of `data`.
+
+    Raises:
+        FormatError: if the message contradicts itself or is cut short.
+    """
+    try:
+        return _parse(data)
+    except (struct.error, IndexError) as error:
+        raise FormatError(f"PointCloud2 message of {len(data)} bytes is cut short") from error
+
+
+def _parse(data: memoryview) -> Cloud:
+    stamp_ns = stamp_of(data)
+    cursor = _Cursor(data)
+    cursor.u32(), cursor.u32()
+    frame = cursor.text()
+    shape = (cursor.u32(), cursor.u32())
+    num_fields = cursor.u32()
+    if num_fields > _MAX_FIELDS:
+        raise FormatError(f"PointCloud2 announces {num_fields} fields, at most {_MAX_FIELDS}")
+    fields = tuple(_field(cursor) for _ in range(num_fields))
+    byte_order = ">" if cursor.u8() else "<"
+    point_step, row_step = cursor.u32(), cursor.u32()
+    points = cursor.raw()
+    row_step = row_step or point_step * shape[1]
+    _check_sizes(fields, shape, (row_step, point_step), len(points))
+    return Cloud(stamp_ns, frame, fields, points, shape, (row_step, point_step), byte_order)
+
+
+def _field(cursor: _Cursor) -> Field:
+    name, offset, datatype, count = cursor.text(), cursor.u32(), cursor.u8(), cursor.u32()
+    if datatype not in _DATATYPE:
+        raise FormatError(f"PointCloud2 field {name!r} has unknown datatype {datatype}")
+    return Field(name, offset, _DATATYPE[datatype], count or 1)
+
+
+def _check_sizes(
+    fields: tuple[Field, ...], shape: tuple[int, int], steps: tuple[int, int], size: int
+) -> None:
+    (height, width), (row_step, point_step) = shape, steps
+    if height * width == 0:
+        return
+    for field in fields:
+        end = field.offset + np.dtype(field.kind).itemsize * field.count
+        if end > point_step:
+            raise FormatError(f"field {field.name!r} ends at byte {end} of {point_step} a point")
+    needed = (height - 1) * row_step + width * point_step
+    if width * point_step > row_step or needed > size:
+        raise FormatError(
+            f"PointCloud2 announces {height} x {width} points of {point_step} bytes "
+            f"(row_step {row_step}) but holds {size} bytes"
+        )
+
+
+def columns(cloud: Cloud) -> RawPoints:
+    """Return the columns of the cloud that a sweep needs, in the types they are stored in.
+
+    Raises:
+        FormatError: if there are no x, y and z.
+    """
+    by_name = {field.name: field for field in reversed(cloud.fields)}
+    if not {"x", "y", "z"} <= by_name.keys():
+        names = ", ".join(field.name for field in cloud.fields) or "none"
+        raise FormatError(f"PointCloud2 without x, y, z; its fields: {names}")
+    view = _view(cloud, [by_name[name] for name in "xyz"])
+    chosen = [pick(by_name, names) for names in (INTENSITY_NAMES, RING_NAMES, TIME_NAMES)]
+    other = [None if name is None else _view(cloud, [by_name[name]])[:, 0] for name in chosen]
+    return RawPoints(view, *other)  # type: ignore[arg-type]
+
+
+def _view(cloud: Cloud, fields: list[Field]) -> NDArray[np.generic]:
+    """Return (N, len(fields)) values; one strided copy where the fields lie side by side."""
+    height, width = cloud.shape
+    if height * width == 0:
+        return np.zeros((0, len(fields)), dtype=np.float32)
+    itemsize = np.dtype(fields[0].kind).itemsize
+    adjacent = all(
+        field.kind == fields[0].kind and field.offset == fields[0].offset + i * itemsize
+        for i, field in enumerate(fields)
+    )
+    if not adjacent:
+        return np.concatenate([_view(cloud, [field]) for field in fields], axis=1, dtype=np.float32)
+    strided = np.ndarray(
+        (height, width, len(fields)),
+        np.dtype(cloud.byte_order + fields[0].kind),
+        cloud.data,
+        fields[0].offset,
+        (*cloud.steps, itemsize),
+    )
+    dtype = strided.dtype.newbyteorder("=") if len(fields) == 1 else np.float32
+    return strided.reshape(-1, len(fields)).astype(dtype)
+
+
+def xyz(cloud: Cloud) -> Float32:
+    """Return (N, 3) float32 points as stored, NaN included."""
+    return columns(cloud).xyz_m

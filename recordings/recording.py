@@ -1,0 +1,112 @@
+"""What every reader returns, whatever the format on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from scene.box import Boxes
+from scene.calibration import Calibration
+from scene.pose import Trajectory
+from scene.recording import RecordingId
+from scene.sweep import Sweep
+
+# Entries of `Calibration.assumed` that are not sensors.
+ASSUMED_POSES: Final = "map"
+ASSUMED_CLOCK: Final = "clock"
+
+MAX_POSE_EXTRAPOLATION_NS: Final = 100_000_000
+MAX_POSE_GAP_NS: Final = 1_500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something that should have been in the recording and could not be read.
+
+    Attributes:
+        where: file with offset, or topic.
+        what: what is wrong there.
+        lost: what the recording lacks because of it.
+    """
+
+    where: str
+    what: str
+    lost: str
+
+
+class Recording(Protocol):
+    """One drive as a reader sees it: everything but the points is there after opening.
+
+    Attributes:
+        recording: its id.
+        format: "mcap", "argoverse2", "kitti" or "pcd".
+        sensor: name of the lidar that the sweeps come from; a key of the calibration. Empty if
+            the recording holds no lidar.
+        calibration: extrinsics; `assumed` also names "map" where there were no poses and "clock"
+            where there were no times.
+        trajectory: `map_SE3_ego`.
+        ground_truth: boxes in the ego frame by sweep `timestamp_ns`; None if there are none.
+        damage: grows while `sweeps()` runs.
+    """
+
+    recording: RecordingId
+    format: str
+    sensor: str
+    calibration: Calibration
+    trajectory: Trajectory
+    ground_truth: dict[int, Boxes] | None
+    damage: list[Damage]
+
+    def sweeps(self) -> Iterator[Sweep]:
+        """Yield sweeps in time order, ego frame, one at a time in memory."""
+        ...
+
+
+def identity_trajectory(timestamps_ns: Sequence[int]) -> Trajectory:
+    """Return a trajectory that stands still at the origin from the first to the last time."""
+    times = np.unique(np.array([min(timestamps_ns), max(timestamps_ns)], dtype=np.int64))
+    quat = np.tile(np.array([1.0, 0.0, 0.0, 0.0]), (len(times), 1))
+    return Trajectory(times, quat, np.zeros((len(times), 3)))
+
+
+def empty_trajectory() -> Trajectory:
+    """Return a trajectory without poses."""
+    return Trajectory(np.zeros(0, dtype=np.int64), np.zeros((0, 4)), np.zeros((0, 3)))
+
+
+class SweepGate:
+    """Lets a sweep pass if it comes later than the last one and has an ego pose near its time."""
+
+    def __init__(self, trajectory: Trajectory, damage: list[Damage]) -> None:
+        self._times = trajectory.timestamps_ns
+        self._damage = damage
+        self._last: int | None = None
+
+    def admits(self, timestamp_ns: int, where: str) -> bool:
+        """Return whether to read the sweep at this time; a refusal is recorded as damage."""
+        problem = self._problem(timestamp_ns)
+        if problem:
+            self._damage.append(Damage(where, problem, f"sweep {timestamp_ns}"))
+            return False
+        self._last = timestamp_ns
+        return True
+
+    def _problem(self, timestamp_ns: int) -> str:
+        if self._last is not None and timestamp_ns <= self._last:
+            order = "repeats" if timestamp_ns == self._last else "goes back behind"
+            return f"time {timestamp_ns} ns {order} the sweep before it at {self._last} ns"
+        if not len(self._times):
+            return "the recording has no ego poses"
+        first, last = int(self._times[0]), int(self._times[-1])
+        outside_ns = max(first - timestamp_ns, timestamp_ns - last)
+        if outside_ns > MAX_POSE_EXTRAPOLATION_NS:
+            return f"{outside_ns / 1e9:.3f} s outside the ego poses [{first}, {last}] ns"
+        upper = int(np.clip(np.searchsorted(self._times, timestamp_ns), 1, len(self._times) - 1))
+        if len(self._times) > 1 and outside_ns < 0:
+            gap_ns = int(self._times[upper] - self._times[upper - 1])
+            if gap_ns > MAX_POSE_GAP_NS:
+                return f"inside a gap of {gap_ns / 1e9:.3f} s between two ego poses"
+        return ""
