@@ -33,7 +33,7 @@ recordings = dg.AssetSpec(
         dg.AssetCheckSpec(name, asset="sweeps", blocking=True, description=description)
         for name, description in BLOCKING_RULES.items()
     ],
-    description="Canonical sweeps with ego poses, in the point codec; damaged input is quarantined.",
+    description="Canonical sweeps with ego poses, in the point codec; damage is quarantined.",
 )
 def sweeps(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]

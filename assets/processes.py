@@ -47,7 +47,7 @@ class TrainingProcess:
             child = subprocess.Popen(
                 list(command), cwd=self.working_directory, env=environment, start_new_session=True
             )
-            context.log.info(f"training process {child.pid} started")
+            context.log.info("training process %d started", child.pid)
             try:
                 while child.poll() is None:
                     time.sleep(_POLL_S)

@@ -252,3 +252,21 @@ def labelled_frames(workspace: Workspace) -> set[tuple[str, int]]:
     """Return the frames that have annotations."""
     rows = workspace.tables.read("annotated_frames", columns=["recording", "timestamp_ns"])
     return set(zip(rows["recording"].to_pylist(), rows["timestamp_ns"].to_pylist(), strict=True))
+
+
+def issue_frames(
+    workspace: Workspace, model_id: str, issues: list[Issue]
+) -> dict[str, list[tuple[str, int]]]:
+    """Return by issue the unlabelled frames of the pool in which its trigger fires."""
+    asked: dict[str, list[tuple[str, int]]] = {issue.issue_id: [] for issue in issues}
+    pool = set(splits(workspace).of("train")) - labelled_frames(workspace)
+    for name in sorted({name for name, _ in pool}):
+        recording = RecordingId(name)
+        frames = sorted(frame for frame in pool if frame[0] == name)
+        predictions = predict_recording(workspace, model_id, recording)
+        for rows in _issue_events(workspace, recording, issues, predictions):
+            for row in rows.to_pylist():
+                asked[row["issue_id"]].extend(
+                    frame for frame in frames if row["start_ns"] <= frame[1] <= row["end_ns"]
+                )
+    return {issue: sorted(set(frames)) for issue, frames in asked.items()}

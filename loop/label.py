@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from labeling.backend import LabelResult, LabelTask
+from labeling.backend import LabelTask
 from loop.predictions import predict_recording
 from loop.turns import champion_id
 from loop.workspace import Workspace
@@ -14,8 +14,8 @@ from scene.box import Boxes
 from scene.recording import RecordingId
 from storage import layout, lineage, schemas
 from storage.boxes import boxes_to_arrow
-from storage.digest import table_digest
 from storage.lineage import Node
+from storage.rows import digest_of_rows
 from storage.sweeps import SweepFile
 
 
@@ -87,7 +87,10 @@ def pull_annotations(workspace: Workspace, recording: RecordingId) -> pa.Table:
     frames = [(recording, time) for time in sorted(set(tasks["timestamp_ns"].to_pylist()))]
     results = {result.timestamp_ns: result for result in backend.pull(frames)}
     boxes = boxes_to_arrow(recording, {time: result.boxes for time, result in results.items()})
-    rows = [_frame_row(result, backend.name) for _, result in sorted(results.items())]
+    rows = [
+        annotated_row(recording, time, result.annotator, backend.name, result.boxes)
+        for time, result in sorted(results.items())
+    ]
     table = pa.Table.from_pylist(rows, schema=schemas.ANNOTATED_FRAMES)
     workspace.tables.replace("annotations", boxes, {"recording": recording})
     workspace.tables.replace("annotated_frames", table, {"recording": recording})
@@ -103,16 +106,19 @@ def pull_annotations(workspace: Workspace, recording: RecordingId) -> pa.Table:
 
 def annotation_node(recording: str, annotated: pa.Table) -> Node:
     """Return the lineage node of a recording's annotations."""
-    return Node("annotation", f"annotations/{recording}", table_digest(annotated))
+    return Node("annotation", f"annotations/{recording}", digest_of_rows(annotated))
 
 
-def _frame_row(result: LabelResult, backend: str) -> dict[str, object]:
-    boxes = boxes_to_arrow(result.recording, {result.timestamp_ns: result.boxes})
+def annotated_row(
+    recording: str, timestamp_ns: int, annotator: str, backend: str, boxes: Boxes
+) -> dict[str, object]:
+    """Return a row of table `annotated_frames`."""
+    rows = boxes_to_arrow(recording, {timestamp_ns: boxes})
     return {
-        "recording": result.recording,
-        "timestamp_ns": result.timestamp_ns,
-        "annotator": result.annotator,
+        "recording": recording,
+        "timestamp_ns": timestamp_ns,
+        "annotator": annotator,
         "backend": backend,
-        "num_boxes": len(result.boxes),
-        "digest": table_digest(boxes),
+        "num_boxes": len(boxes),
+        "digest": digest_of_rows(rows),
     }

@@ -18,7 +18,8 @@ from storage.local import LocalStore
 
 def scan(workspace: Workspace) -> list[Source]:
     """Return all recordings in the landing place, ordered by name."""
-    stats = ((s.key, s.size_bytes, s.etag) for s in workspace.landing.list())
+    landed = workspace.landing.list(workspace.landing_prefix)
+    stats = ((s.key, s.size_bytes, s.etag) for s in landed)
     return sorted(group_keys(stats), key=lambda source: source.name)
 
 

@@ -23,6 +23,7 @@ class Workspace:
         tables: the Delta tables of the bucket.
         config: policies of the loop.
         labeling: which labelling backend to use.
+        landing_prefix: look only at landed objects below this key.
     """
 
     store_config: StoreConfig
@@ -31,6 +32,7 @@ class Workspace:
     tables: Tables
     config: LoopConfig = field(default_factory=LoopConfig)
     labeling: LabelingConfig = field(default_factory=LabelingConfig)
+    landing_prefix: str = ""
 
     @classmethod
     def open(
@@ -39,6 +41,7 @@ class Workspace:
         landing: StoreConfig,
         config: LoopConfig | None = None,
         labeling: LabelingConfig | None = None,
+        landing_prefix: str = "",
     ) -> Workspace:
         """Open (and create where missing) the bucket and the landing place."""
         opened = open_store(store)
@@ -49,6 +52,7 @@ class Workspace:
             Tables(opened),
             config or LoopConfig(),
             labeling or LabelingConfig(),
+            landing_prefix,
         )
 
     def label_backend(self) -> LabelBackend:

@@ -86,6 +86,7 @@ class Settings(BaseSettings):
 
     Attributes:
         home: folder for everything that is not in a bucket, and the default place of both buckets.
+        landing_prefix: look only at landed objects below this key.
     """
 
     model_config = SettingsConfigDict(
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     home: Path = Path(".starloop")
     store: StoreSettings = StoreSettings()
     landing: StoreSettings = StoreSettings()
+    landing_prefix: str = ""
     labeling: LabelingSettings = LabelingSettings()
     loop: PolicySettings = PolicySettings()
     serving: ServingSettings = ServingSettings()
@@ -114,6 +116,7 @@ class Settings(BaseSettings):
                 api_key=self.labeling.api_key.get_secret_value(),
                 project=self.labeling.project,
             ),
+            self.landing_prefix,
         )
 
 

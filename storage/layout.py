@@ -107,3 +107,8 @@ def quarantined_sweeps(recording: RecordingId) -> str:
 def simulated_boxes(recording: str) -> str:
     """Exact boxes of a failed scenario's frames, Parquet."""
     return f"simulated/{recording}.boxes.parquet"
+
+
+def turn_timings(number: int) -> str:
+    """Seconds that the stages of a turn took, JSON."""
+    return f"turns/{number:04d}.timings.json"

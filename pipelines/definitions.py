@@ -1,0 +1,59 @@
+"""Everything Dagster may run, listed by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from assets.evaluate import evaluation, simulation
+from assets.feedback import feedback, report
+from assets.ingest import events, recordings, sweeps
+from assets.label import annotations, label_tasks, selection
+from assets.processes import TrainingProcess
+from assets.release import deployment, release
+from assets.train import dataset, detector
+from loop.workspace import Workspace
+from pipelines.jobs import JOBS
+from pipelines.schedules import SCHEDULES
+from pipelines.sensors import SENSORS
+from pipelines.settings import load_settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+ASSETS = (
+    recordings,
+    sweeps,
+    events,
+    selection,
+    label_tasks,
+    annotations,
+    dataset,
+    detector,
+    evaluation,
+    simulation,
+    release,
+    deployment,
+    feedback,
+    report,
+)
+
+
+def build_definitions(workspace: Workspace) -> dg.Definitions:
+    """Return the definitions that work on one workspace."""
+    return dg.Definitions(
+        assets=ASSETS,
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=SENSORS,
+        resources={
+            "workspace": workspace,
+            "training_process": TrainingProcess(PROJECT),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return the definitions for the workspace that the settings name."""
+    return build_definitions(load_settings().workspace())

@@ -1,0 +1,97 @@
+"""Materialises assets in this process, against the same Dagster instance that the UI shows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import RECORDINGS
+from loop.landing import register
+from loop.workspace import Workspace
+from pipelines.definitions import PROJECT, build_definitions
+from pipelines.sensors import landed
+from recordings.discovery import Source
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What one run did.
+
+    Attributes:
+        problem: why it failed, in one line; empty when it succeeded.
+        metadata: by asset name, the metadata of what it materialised.
+    """
+
+    problem: str
+    metadata: dict[str, dict[str, Any]]
+
+
+def dagster_home(home: Path) -> Path:
+    """Return the folder of the Dagster instance, with the project's configuration in it."""
+    folder = (home / "dagster").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
+class Runner:
+    """Runs assets one after the other on one workspace.
+
+    Args:
+        workspace: the data.
+        home: folder that holds the Dagster instance.
+    """
+
+    def __init__(self, workspace: Workspace, home: Path) -> None:
+        self.workspace = workspace
+        self.instance = dg.DagsterInstance.from_config(str(dagster_home(home)))
+        definitions = build_definitions(workspace)
+        self._job = definitions.resolve_implicit_global_asset_job_def()
+
+    def run(self, assets: Sequence[str], partition: str | None = None) -> RunOutcome:
+        """Materialise assets in one run; a failure is returned, not raised."""
+        result = self._job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(name) for name in assets],
+            partition_key=partition,
+            run_config=_QUIET,
+            raise_on_error=False,
+        )
+        metadata = {
+            event.asset_key.to_user_string(): {
+                name: value.value for name, value in event.materialization.metadata.items()
+            }
+            for event in result.get_asset_materialization_events()
+            if event.asset_key is not None
+        }
+        return RunOutcome("" if result.success else _problem(result), metadata)
+
+    def land(self, source: Source) -> None:
+        """Make a landed recording known: its partition, and the event that it is there."""
+        register(self.workspace, source)
+        name = RECORDINGS.name or "recordings"
+        self.instance.add_dynamic_partitions(name, [source.name])
+        self.instance.report_runless_asset_event(landed(source))
+
+
+def _problem(result: dg.ExecuteInProcessResult) -> str:
+    """Return the innermost message of the first failure."""
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        data = event.step_failure_data
+        if data.user_failure_data is not None and data.user_failure_data.description:
+            return data.user_failure_data.description
+        error = data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            return error.message.strip()
+    return "the run failed; see it in the Dagster UI"
