@@ -56,8 +56,11 @@ class LocalStore:
 
     def put_file(self, key: str, path: Path) -> ObjectStat:
         """See `ObjectStore.put_file`."""
-        with Path(path).open("rb") as file:
-            return self._write(key, iter(lambda: file.read(_CHUNK_BYTES), b""))
+        try:
+            with Path(path).open("rb") as file:
+                return self._write(key, iter(lambda: file.read(_CHUNK_BYTES), b""))
+        except OSError as error:
+            raise StoreError(f"{key}: {path} cannot be read: {error}") from error
 
     def get(self, key: str) -> bytes:
         """See `ObjectStore.get`."""
@@ -189,7 +192,7 @@ class LocalStore:
         status = os.fstat(file.fileno())
         etag = self._recall(file.fileno(), status)
         if etag is None:
-            etag = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+            etag = _hash(file)
             if time.time_ns() - status.st_mtime_ns > _SETTLED_NS:
                 self._remember(file.fileno(), status, etag)
         return ObjectStat(key, status.st_size, etag, status.st_mtime_ns)
@@ -226,6 +229,13 @@ class LocalStore:
                 yield from self._walk(key[:-1], above | {identity})
             else:
                 yield key
+
+
+def _hash(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()[:32]
 
 
 def _version(status: os.stat_result) -> str:

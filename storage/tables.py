@@ -28,6 +28,7 @@ Where = Mapping[str, str | int | Sequence[str] | Sequence[int]]
 _REPLACED: Final = "starloop-replaced"
 _GIVE_UP_AFTER_S: Final = 120.0
 _NO_RETRY: Final = 0
+_COMMITS_PER_CHECKPOINT: Final = "20"  # few log files to read when a table is opened
 
 
 class Tables:
@@ -151,7 +152,8 @@ class Tables:
 
     def names(self) -> list[str]:
         """Return the tables that exist, sorted."""
-        return sorted(name for name in SCHEMAS if self._open(name) is not None)
+        logs = {name: f"{layout.table(name)}/_delta_log/" for name in SCHEMAS}
+        return sorted(name for name, log in logs.items() if any(self._store.list(log)))
 
     def compact(self, name: str) -> None:
         """Merge small files and remove those that no version of the last week needs."""
@@ -173,7 +175,13 @@ class Tables:
 
     def _create(self, name: str) -> DeltaTable:
         url, options = self._location(name)
-        return DeltaTable.create(url, _schema(name), mode="ignore", storage_options=options)
+        return DeltaTable.create(
+            url,
+            _schema(name),
+            mode="ignore",
+            storage_options=options,
+            configuration={"delta.checkpointInterval": _COMMITS_PER_CHECKPOINT},
+        )
 
     def _commit(self, name: str, attempt: Callable[[DeltaTable], int]) -> int:
         """Run `attempt` on the newest version until it is not overtaken."""
