@@ -18,7 +18,10 @@ import pyarrow.feather
 
 from recordings.points import INTENSITY_NAMES, IntensityScale, RawPoints, make_sweep, pick
 from recordings.recording import (
-    ASSUMED_POSES, Damage, SweepGate, identity_trajectory,
+    ASSUMED_POSES,
+    Damage,
+    SweepGate,
+    identity_trajectory,
 )  # fmt: skip
 from recordings.tracks import with_velocities
 from scene.box import Boxes
@@ -160,7 +163,7 @@ def _trajectory(path: Path) -> Trajectory:
 
 
 def _boxes_by_time(path: Path) -> dict[int, Boxes]:
-    """Return the boxes of our categories by time, with the points inside as the file counts them."""
+    """Return the boxes of our categories by time, with the file's own counts of points."""
     size = ("length_m", "width_m", "height_m")
     table = _read(path, ("timestamp_ns", "track_uuid", "category", *size, *_POSE_COLUMNS))
     names = [to_category(str(name)) for name in table.column("category").to_pylist()]

@@ -39,9 +39,7 @@ class FrameTree:
     """
 
     static: dict[tuple[str, str], SE3] = field(default_factory=dict)
-    moving: dict[tuple[str, str], list[tuple[int, tuple[float, ...]]]] = field(
-        default_factory=dict
-    )
+    moving: dict[tuple[str, str], list[tuple[int, tuple[float, ...]]]] = field(default_factory=dict)
     _tracks: dict[tuple[str, str], Trajectory] = field(default_factory=dict)
 
     def add_static(self, parent: str, child: str, pose: tuple[float, ...]) -> None:

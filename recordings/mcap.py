@@ -22,10 +22,20 @@ from recordings.mcap_file import MAGIC, Channel, McapFile, Message
 from recordings.mcap_truth import ground_truth
 from recordings.points import IntensityScale, make_sweep
 from recordings.recording import (
-    ASSUMED_POSES, Damage, SweepGate, empty_trajectory, identity_trajectory,
+    ASSUMED_POSES,
+    Damage,
+    SweepGate,
+    empty_trajectory,
+    identity_trajectory,
 )  # fmt: skip
 from recordings.ros_messages import (
-    DETECTIONS, ODOMETRY, POINT_CLOUD, POSE, POSE_WITH_COVARIANCE, TRANSFORMS, frame_name,
+    DETECTIONS,
+    ODOMETRY,
+    POINT_CLOUD,
+    POSE,
+    POSE_WITH_COVARIANCE,
+    TRANSFORMS,
+    frame_name,
     pose_values,
 )  # fmt: skip
 from scene.box import Boxes

@@ -1,4 +1,4 @@
-"""Ground truth of a ROS 2 recording: Detection3DArray messages brought to the sweeps' ego frames."""
+"""Ground truth of ROS 2 recordings: Detection3DArray brought to the ego frames of the sweeps."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def ground_truth(
     return _at_sweeps(frames, sorted(set(stamps_ns)), trajectory, topic, damage)
 
 
-def _ego_SE3_frame(tree: FrameTree, ego: str, frame: str, time_ns: int) -> SE3:  # noqa: N802
+def _ego_SE3_frame(tree: FrameTree, ego: str, frame: str, time_ns: int) -> SE3:
     if not frame or frame == ego:
         return SE3.identity()
     track = tree.between(ego, frame, np.array([time_ns], dtype=np.int64))

@@ -25,7 +25,7 @@ class Decoder:
     def __init__(self) -> None:
         self._stores: dict[tuple[str, bytes], Any] = {}
 
-    def decode(self, schema: Schema, data: memoryview) -> Any:  # noqa: ANN401 (made at run time)
+    def decode(self, schema: Schema, data: memoryview) -> Any:
         """Return the message.
 
         Raises:
@@ -43,9 +43,13 @@ class Decoder:
             raise FormatError(f"{schema.name}: {type(error).__name__}: {error}") from error
 
 
-def _store(schema: Schema) -> Any:  # noqa: ANN401 (rosbags' store is made at run time)
+def _store(schema: Schema) -> Any:
     from rosbags.typesys import (
-        Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore,
+        Stores,
+        TypesysError,
+        get_types_from_idl,
+        get_types_from_msg,
+        get_typestore,
     )  # fmt: skip
 
     text = schema.data.decode("utf-8", "replace")
@@ -67,7 +71,7 @@ def _store(schema: Schema) -> Any:  # noqa: ANN401 (rosbags' store is made at ru
     return store
 
 
-def stamp_ns(header: Any) -> int:  # noqa: ANN401
+def stamp_ns(header: Any) -> int:
     """Return the stamp of a std_msgs/Header in nanoseconds."""
     return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
@@ -77,14 +81,14 @@ def frame_name(text: str) -> str:
     return text.lstrip("/")
 
 
-def pose_values(pose: Any) -> tuple[float, ...]:  # noqa: ANN401
+def pose_values(pose: Any) -> tuple[float, ...]:
     """Return (qw, qx, qy, qz, x, y, z) of a geometry_msgs Pose or Transform."""
     where = pose.position if hasattr(pose, "position") else pose.translation
     turn = pose.orientation if hasattr(pose, "orientation") else pose.rotation
     return (turn.w, turn.x, turn.y, turn.z, where.x, where.y, where.z)
 
 
-def boxes_of(message: Any) -> Boxes:  # noqa: ANN401
+def boxes_of(message: Any) -> Boxes:
     """Return the boxes of a Detection3DArray in its own frame; other objects are left out.
 
     `bbox.size` is x = length, y = width, z = height; the id is the track; the category is that of
@@ -107,7 +111,7 @@ def boxes_of(message: Any) -> Boxes:  # noqa: ANN401
     return Boxes.make(values[:, 4:7], values[:, 7:10], yaw, names, track_id=tracks)
 
 
-def _class_of(detection: Any) -> str:  # noqa: ANN401
+def _class_of(detection: Any) -> str:
     """Return the class name with the best score, empty if there is none."""
     best, name = -np.inf, ""
     for result in detection.results:
