@@ -68,25 +68,33 @@ class LoopRunner:
             StarloopError: if a stage failed; everything before it is kept and is not done again.
         """
         number = current_turn(self.workspace)
-        self._stage("selection", headline=_selection_headline)
-        waiting = self._label(number)
+        self.stage("selection")
+        waiting = self.label()
         if waiting and self.workspace.labeling.backend != "embedded":
             return TurnOutcome(number, "", waiting)
-        for name, headline in _STAGES:
-            self._stage(name, headline=headline)
+        for name in _AFTER_LABELS:
+            self.stage(name)
         self._write_timings(number)
-        self._stage("report", headline=lambda m: m["html"])
+        self.stage("report")
         return TurnOutcome(number, layout.report(number, "html"))
 
-    def _stage(self, name: str, headline: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
+    def stage(self, name: str) -> None:
+        """Run one stage of the current turn.
+
+        Raises:
+            StarloopError: if it failed.
+        """
+        if name == "label":
+            self.label()
+            return
         with self.progress.stage(name) as stage:
             metadata = _require(self.runner.run([name]), name)[name]
-            stage.done(headline(metadata))
+            stage.done(_HEADLINES[name](metadata))
         self._seconds[name] = stage.seconds
-        return metadata
 
-    def _label(self, number: int) -> int:
+    def label(self) -> int:
         """Push and pull the recordings with selected frames; return how many frames still wait."""
+        number = current_turn(self.workspace)
         selected = self.workspace.tables.read("selections", {"turn": number})
         frames = set(
             zip(
@@ -122,16 +130,26 @@ def _require(outcome: RunOutcome, stage: str) -> dict[str, dict[str, Any]]:
     return outcome.metadata
 
 
-def _selection_headline(metadata: dict[str, Any]) -> str:
-    return f"turn {metadata['turn']}: {metadata['dagster/row_count']} frames"
-
-
-_STAGES: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
-    ("dataset", lambda m: f"{m.get('frames_train', 0)} train, {m.get('frames_test', 0)} held out"),
-    ("detector", lambda m: f"{m['model']}" + (" (reused)" if m["reused"] else "")),
-    ("evaluation", lambda m: f"mAP {m['mAP']:.3f}  NDS {m['NDS']:.3f}"),
-    ("simulation", lambda m: f"{m['collisions']} collisions"),
-    ("release", lambda m: f"{'approved' if m['approved'] else 'REFUSED'}: {m['candidate']}"),
-    ("deployment", lambda m: f"{m['frames_compared']} frames equal to the evaluation"),
-    ("feedback", lambda m: f"{m['open_issues']} open issues"),
+_HEADLINES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "selection": lambda m: f"turn {m['turn']}: {m['dagster/row_count']} frames",
+    "dataset": lambda m: (
+        f"{m.get('frames_train', 0)} train, {m.get('frames_sim', 0)} simulated, "
+        f"{m.get('frames_test', 0)} held out"
+    ),
+    "detector": lambda m: f"{m['model']}{' (reused)' if m['reused'] else ''}",
+    "evaluation": lambda m: f"mAP {m['mAP']:.3f}  NDS {m['NDS']:.3f}",
+    "simulation": lambda m: f"{m['collisions']} collisions",
+    "release": lambda m: f"{'approved' if m['approved'] else 'REFUSED'}: {m['candidate']}",
+    "deployment": lambda m: f"{m['frames_compared']} frames equal to the evaluation",
+    "feedback": lambda m: f"{m['open_issues']} open issues",
+    "report": lambda m: m["html"],
+}
+_AFTER_LABELS = (
+    "dataset",
+    "detector",
+    "evaluation",
+    "simulation",
+    "release",
+    "deployment",
+    "feedback",
 )

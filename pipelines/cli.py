@@ -1,0 +1,182 @@
+"""The `starloop` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pipelines.settings import Settings, load_settings
+from scene.errors import StarloopError
+
+_HELP = """The open data engine for self-driving and robots.
+
+Recordings go in, a better lidar detector comes out, with proof that it is better:
+
+\b
+  starloop demo                 the whole loop on a generated fleet
+  starloop demo --data DRIVES   the same on your own labelled recordings
+  starloop ingest               read what landed (or --watch with `starloop dev`)
+  starloop loop                 one turn: mine, label, train, gate, release, simulate, feed back
+  starloop status               what is there, what is quarantined and why, what waits
+  starloop dev                  Dagster's web pages and sensors on this machine
+
+Settings are environment variables with the prefix STARLOOP_ (see pipelines/settings.py).
+"""
+
+
+class _Group(click.Group):
+    """Turns our own errors into one clear line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except StarloopError as error:
+            click.secho(f"error: {error}", fg="red", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="starloop")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Load the settings once."""
+    ctx.obj = load_settings()
+
+
+@main.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="Your own recordings.")
+@click.option("--turns", type=click.IntRange(1, 20), default=1, show_default=True)
+@click.pass_obj
+def demo(settings: Settings, data: Path | None, turns: int) -> None:
+    """Run the loop once round and print where its report is.
+
+    The first run trains a first model from a small labelled set and then does one turn. Every
+    later run is the next turn; unchanged work is reused.
+    """
+    from pipelines.demo import run_demo
+
+    run_demo(settings, data, turns)
+
+
+@main.command()
+@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.pass_obj
+def ingest(settings: Settings, path: Path | None) -> None:
+    """Read every new recording in the landing place; with PATH, copy it there first."""
+    from pipelines.commands import ingest_landing
+
+    sys.exit(ingest_landing(settings, path))
+
+
+@main.command()
+@click.pass_obj
+def label(settings: Settings) -> None:
+    """Choose frames, send them to the labelling team, fetch what is finished."""
+    from pipelines.commands import run_stages
+
+    run_stages(settings, ("selection", "label"))
+
+
+@main.command()
+@click.pass_obj
+def train(settings: Settings) -> None:
+    """Freeze the dataset, train the detector, measure it. Resumes an interrupted training."""
+    from pipelines.commands import run_stages
+
+    run_stages(settings, ("dataset", "detector", "evaluation"))
+
+
+@main.command()
+@click.pass_obj
+def simulate(settings: Settings) -> None:
+    """Drive the scenario suite with the newest model."""
+    from pipelines.commands import run_stages
+
+    run_stages(settings, ("simulation",))
+
+
+@main.command()
+@click.pass_obj
+def release(settings: Settings) -> None:
+    """Put the newest model before the gate; promote it if every rule holds."""
+    from pipelines.commands import run_stages
+
+    run_stages(settings, ("release", "deployment"))
+
+
+@main.command()
+@click.option("--turns", type=click.IntRange(1, 20), default=1, show_default=True)
+@click.pass_obj
+def loop(settings: Settings, turns: int) -> None:
+    """Run whole turns: ingest, select, label, train, gate, release, simulate, feed back."""
+    from pipelines.demo import run_loop
+
+    run_loop(settings, turns)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
+@click.pass_obj
+def serve(settings: Settings, host: str | None, port: int | None) -> None:
+    """Answer detection requests with the champion (Open Inference Protocol v2, and /detect)."""
+    from pipelines.commands import serve_champion
+
+    chosen = settings.serving.port if port is None else port
+    serve_champion(settings, host or settings.serving.host, chosen)
+
+
+@main.command()
+@click.pass_obj
+def status(settings: Settings) -> None:
+    """Show recordings, quarantine, turn, champion, waiting labels and open issues."""
+    from pipelines.status import print_status
+
+    print_status(settings)
+
+
+@main.command()
+@click.pass_obj
+def resync(settings: Settings) -> None:
+    """Rebuild Dagster's view from the tables: the bucket is the truth."""
+    from pipelines.resync import resync_instance
+
+    click.echo(f"{resync_instance(settings)} materialisations reported")
+
+
+@main.command()
+@click.argument("key")
+@click.option("--down", is_flag=True, help="Show what was made from it instead.")
+@click.pass_obj
+def lineage(settings: Settings, key: str, down: bool) -> None:
+    """Show what KEY (a recording, model id, dataset, digest) was made from."""
+    from pipelines.commands import print_lineage
+
+    print_lineage(settings, key, down=down)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", default=7, show_default=True)
+def fleet(folder: Path, seed: int) -> None:
+    """Generate a fleet's drives as MCAP files with ground truth into FOLDER."""
+    from pipelines.demo import generate
+
+    generate(folder, seed)
+
+
+@main.command()
+@click.option("--port", type=int, default=3000, show_default=True)
+@click.pass_obj
+def dev(settings: Settings, port: int) -> None:
+    """Start Dagster's web pages and daemon on 127.0.0.1, with the sensors running."""
+    from pipelines.commands import start_dev
+
+    start_dev(settings, port)
+
+
+if __name__ == "__main__":
+    main()
