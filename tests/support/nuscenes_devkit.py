@@ -1,7 +1,7 @@
 """The official nuScenes devkit as an oracle, loaded without its plotting and dataset stack.
 
-`nuscenes/__init__.py` imports scikit-learn and OpenCV for things the metrics never touch. The metric
-modules themselves need numpy and pyquaternion only, so they are imported under a bare package.
+`nuscenes/__init__.py` imports scikit-learn and OpenCV for things the metrics never touch. The
+metric modules themselves need numpy and pyquaternion only, so they are loaded under a bare package.
 """
 
 from __future__ import annotations

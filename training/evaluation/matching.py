@@ -209,7 +209,7 @@ def _check_boxes(boxes: Boxes, frame: Int64, frame_ids: Sequence[str], what: str
     bad = np.flatnonzero(~(finite & solid))
     if len(bad):
         raise DataError(
-            f"frame {frame_ids[frame[bad[0]]]}: {what} hold a box whose centre or yaw is not "
+            f"frame {frame_ids[int(frame[bad[0]])]}: {what} hold a box whose centre or yaw is not "
             f"finite or whose size is not positive ({len(bad)} such boxes in all)"
         )
 
@@ -217,11 +217,11 @@ def _check_boxes(boxes: Boxes, frame: Int64, frame_ids: Sequence[str], what: str
 def _check_predictions(boxes: Boxes, frame: Int64, frame_ids: Sequence[str]) -> None:
     unscored = np.flatnonzero(np.isnan(boxes.score))
     if len(unscored):
-        raise DataError(f"frame {frame_ids[frame[unscored[0]]]}: a prediction has no score")
+        raise DataError(f"frame {frame_ids[int(frame[unscored[0]])]}: a prediction has no score")
     counts = np.bincount(frame, minlength=1)
     if counts.max() > MAX_PREDICTIONS:
         raise DataError(
-            f"frame {frame_ids[counts.argmax()]}: {counts.max()} predictions, at most "
+            f"frame {frame_ids[int(counts.argmax())]}: {counts.max()} predictions, at most "
             f"{MAX_PREDICTIONS} a frame; raise the detector's score threshold"
         )
 

@@ -16,7 +16,7 @@ _IGNORED_ERRORS: Final = {
     "traffic_cone": ("orient_err", "vel_err", "attr_err"),
     "barrier": ("vel_err", "attr_err"),
 }
-_RECALLS: Final = np.linspace(0.0, 1.0, 101)
+_RECALLS: Final[Float64] = np.linspace(0.0, 1.0, 101, dtype=np.float64)
 _MEAN_AP_WEIGHT: Final = 5.0
 
 

@@ -39,7 +39,9 @@ def hard_case(name: str) -> list[EvalFrame]:
         case "exactly on a threshold":
             line = np.arange(30.0)[:, None] * [1.0, 0.0, 0.0]
             even = Boxes.make(line, truth.size_lwh_m, truth.yaw_rad, truth.category)
-            aside = Boxes.make(line + [0, 0.5, 0], truth.size_lwh_m, truth.yaw_rad, truth.category)
+            aside = Boxes.make(
+                line + np.array([0, 0.5, 0]), truth.size_lwh_m, truth.yaw_rad, truth.category
+            )
             return [EvalFrame("a", "a", even, with_score(aside, np.linspace(0.9, 0.1, 30)))]
         case _:
             raise AssertionError(name)
