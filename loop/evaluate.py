@@ -16,8 +16,10 @@ from scene.recording import RecordingId, frame_id
 from storage import layout, lineage, schemas
 from storage.lineage import Node
 from storage.manifest import DatasetManifest
-from training.evaluation.bootstrap import Comparison, compare
-from training.evaluation.metrics import EvalFrame, Evaluation, Region, evaluate
+from training.evaluation.bootstrap import Interval
+from training.evaluation.comparison import Comparison, compare
+from training.evaluation.matching import EvalFrame, Region
+from training.evaluation.metrics import Evaluation, evaluate
 from training.evaluation.slices import score_slices
 
 _BLOCK_NS = 2_000_000_000  # frames of the same two seconds are resampled together
@@ -91,6 +93,12 @@ def held_out_frames(
     return frames
 
 
+def headline(evaluation: Evaluation) -> dict[str, Interval]:
+    """Return mAP, NDS and the AP of every category that has truth, by metric name."""
+    categories = {f"AP/{s.category}": s.ap for s in evaluation.classes if s.num_boxes}
+    return {"mAP": evaluation.mean_ap, "NDS": evaluation.nds, **categories}
+
+
 def compare_models(before: Measured, after: Measured) -> Comparison:
     """Return the paired difference between two models on the same held-out frames."""
     return compare(before.evaluation, after.evaluation)
@@ -110,7 +118,7 @@ def _write_rows(workspace: Workspace, measured: Measured, turn: int) -> None:
             "num_boxes": None,
             "num_frames": None,
         }
-        for metric, interval in measured.evaluation.headline().items()
+        for metric, interval in headline(measured.evaluation).items()
     ]
     rows += [
         {

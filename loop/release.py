@@ -84,7 +84,7 @@ def _gate_input(
         onnx_digest=config.get("onnx_digest", ""),
         artifacts_complete=model_is_complete(workspace, candidate.model_id),
         parity_passed=bool(config.get("parity", {}).get("passed")),
-        mean_ap=candidate.evaluation.headline()["mAP"].value,
+        mean_ap=candidate.evaluation.mean_ap.value,
         differences=difference.per_class if difference else {},
         candidate_collisions=collisions(candidate_suite),
         champion_collisions=collisions(champion_suite) if champion_suite else None,

@@ -1,0 +1,157 @@
+"""What went into a turn, as lines of the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from loop.evaluate import Measured
+from loop.train import model_config
+from loop.turn_facts import TurnFacts
+from loop.workspace import Workspace
+from reporting.model import (
+    CategoryScore,
+    DatasetSummary,
+    Interval,
+    LabelSummary,
+    ModelMetrics,
+    RangeScore,
+    RecordingLine,
+    SelectionCount,
+    SelectionRow,
+    TrainingSummary,
+)
+from storage.manifest import DatasetManifest
+from training.evaluation import bootstrap
+
+_SEGMENT_WARNING = (
+    "There was only one recording, so its end was held out behind a gap. Training and held-out "
+    "frames come from the same drive: these figures are optimistic."
+)
+
+
+def recordings_of(workspace: Workspace, facts: TurnFacts) -> tuple[RecordingLine, ...]:
+    """Return one line a recording; those of earlier turns are marked as reused."""
+    earlier: set[str] = set()
+    for record in facts.history:
+        manifest = DatasetManifest.load(workspace.store, record["dataset"])
+        earlier.update(manifest.frames["recording"].to_pylist())
+    return tuple(
+        RecordingLine(
+            recording=row["recording"],
+            format=row["format"],
+            num_sweeps=row["num_sweeps"],
+            num_points=row["num_points"],
+            duration_s=(row["end_ns"] - row["start_ns"]) / 1e9,
+            status=row["status"],
+            reused=row["recording"] in earlier,
+            message=row["message"],
+        )
+        for row in workspace.tables.read("recordings").to_pylist()
+    )
+
+
+def selection_of(
+    workspace: Workspace, facts: TurnFacts
+) -> tuple[tuple[SelectionCount, ...], tuple[SelectionRow, ...]]:
+    """Return how many frames each arm chose and why, and the frames themselves."""
+    rows = workspace.tables.read("selections", {"turn": facts.turn}).to_pylist()
+    reasons: dict[str, str] = {}
+    for row in rows:
+        reasons.setdefault(row["arm"], row["reason"])
+    counts = Counter(row["arm"] for row in rows)
+    chosen = tuple(
+        SelectionRow(
+            recording=row["recording"],
+            timestamp_ns=row["timestamp_ns"],
+            arm=row["arm"],
+            reason=row["reason"],
+            issue_id=row["issue_id"],
+            score=row["score"],
+        )
+        for row in rows
+        if row["arm"] != "evaluation"
+    )
+    lines = tuple(SelectionCount(arm, reasons[arm], n) for arm, n in sorted(counts.items()))
+    return lines, chosen
+
+
+def labels_of(workspace: Workspace, facts: TurnFacts) -> LabelSummary:
+    """Return what came back from labelling for this turn's frames."""
+    selected = workspace.tables.read("selections", {"turn": facts.turn})
+    names = ("recording", "timestamp_ns")
+    frames = set(zip(*(selected[name].to_pylist() for name in names), strict=True))
+    rows = workspace.tables.read("annotated_frames").to_pylist()
+    done = [row for row in rows if (row["recording"], row["timestamp_ns"]) in frames]
+    backend = workspace.label_backend()
+    return LabelSummary(
+        num_frames=len(done),
+        num_boxes=sum(row["num_boxes"] for row in done),
+        backend=backend.name,
+        note=backend.note,
+        num_waiting=len(frames) - len(done),
+    )
+
+
+def dataset_of(workspace: Workspace, facts: TurnFacts) -> DatasetSummary:
+    """Return the dataset's size and how it was split."""
+    manifest = DatasetManifest.load(workspace.store, facts.dataset)
+    frames = manifest.frames.to_pylist()
+    counts = Counter(frame["split"] for frame in frames)
+    held_out = {frame["recording"] for frame in frames if frame["split"] == "test"}
+    return DatasetSummary(
+        digest=manifest.digest,
+        num_train=counts["train"],
+        num_test=counts["test"],
+        num_sim=counts["sim"],
+        num_boxes=len(manifest.boxes),
+        split_unit=manifest.split_unit,
+        warning=_SEGMENT_WARNING if manifest.split_unit == "segment" else "",
+        num_test_recordings=len(held_out),
+    )
+
+
+def training_of(workspace: Workspace, facts: TurnFacts) -> TrainingSummary:
+    """Return how the candidate was trained."""
+    config = model_config(workspace, facts.candidate) or {}
+    curve = tuple((int(step), float(loss)) for step, loss in config.get("loss_curve", []))
+    return TrainingSummary(
+        model_id=facts.candidate,
+        device=str(config.get("device", "")),
+        iterations=int(config.get("train_config", {}).get("iterations", 0)),
+        seconds=float(config.get("seconds", 0.0)),
+        loss_curve=curve,
+        init_model=facts.champion_before or "",
+        reused=facts.candidate in {record["candidate"] for record in facts.history},
+    )
+
+
+def metrics_of(measured: Measured | None) -> ModelMetrics | None:
+    """Return a model's metrics by category and range."""
+    if measured is None:
+        return None
+    evaluation = measured.evaluation
+    return ModelMetrics(
+        model_id=measured.model_id,
+        mean_ap=interval(evaluation.mean_ap),
+        nds=interval(evaluation.nds),
+        num_frames=evaluation.num_frames,
+        categories=tuple(
+            CategoryScore(
+                category=score.category,
+                ap=interval(score.ap),
+                num_boxes=score.num_boxes,
+                ranges=tuple(
+                    RangeScore(r.range_min_m, r.range_max_m, interval(r.ap), r.num_boxes)
+                    for r in evaluation.ranges
+                    if r.category == score.category
+                ),
+            )
+            for score in evaluation.classes
+            if score.num_boxes
+        ),
+    )
+
+
+def interval(value: bootstrap.Interval) -> Interval:
+    """Return the report's form of an interval."""
+    return Interval(value.value, value.low, value.high)
