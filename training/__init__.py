@@ -1,1 +1,1 @@
-"""The lidar detector: data, model, loop, metrics, export. torch is imported here and nowhere else."""
+"""The lidar detector: data, model, loop, metrics, export. Only here is torch imported."""

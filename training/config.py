@@ -1,0 +1,200 @@
+"""What a training does: area, network, schedule. Frozen, serialisable, with a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final
+
+from scene.errors import ConfigError
+from scene.taxonomy import CATEGORY
+
+OUTPUT_STRIDE: Final = 2
+"""Pillars per cell of the output grid, along each axis."""
+BACKBONE_STRIDE: Final = 8
+"""The grid must divide by this many pillars along each axis."""
+
+# Settings that change how fast a model is made, or when it can resume, but not which model it is.
+_NOT_IDENTITY: Final = frozenset({"num_threads", "checkpoint_every", "precision"})
+_PRECISIONS: Final = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """All settings of one training.
+
+    Attributes:
+        categories: detection categories in the order of the output labels.
+        x_min_m, x_max_m, y_min_m, y_max_m: the ground the detector sees, ego frame.
+        z_min_m, z_max_m: the heights it looks at, in `z_bins` slices.
+        z_bins: height slices of the occupancy input.
+        pillar_m: side of a pillar; occupancy is read at half of it.
+        width: channels of the first stage; the later ones have up to 4x.
+        iterations: optimiser steps.
+        batch_size: frames a step.
+        learning_rate: peak of the one-cycle schedule.
+        weight_decay: of AdamW.
+        seed: of weights, order and augmentation.
+        flip: chance of mirroring a training frame left to right.
+        rotation_rad: frames are turned by up to this much either way.
+        scale: frames are scaled by up to this much either way.
+        reverse: chance of turning a frame by half a turn (front becomes rear).
+        paste: objects of other frames pasted into a frame, by category; names that are not among
+            `categories` do nothing.
+        rare_boost: 0 draws frames evenly, 1 draws frames with rare categories more often.
+        regression_weight: weight of the box loss beside the heat map loss.
+        min_points: boxes with fewer lidar points are neither truth nor background.
+        checkpoint_every: optimiser steps between checkpoints.
+        score_threshold: predictions below it are not reported by the detector.
+        max_boxes: predictions a frame.
+        max_points: points of a training frame; more are thinned at random.
+        num_threads: CPU threads; 0 takes the cores this process may use, at most 8.
+        precision: of the convolutions while training: "float32", "bfloat16", or "auto", which is
+            bfloat16 where the processor multiplies it in hardware.
+    """
+
+    categories: tuple[str, ...] = ("car", "truck", "pedestrian", "bicycle")
+    x_min_m: float = -12.8
+    x_max_m: float = 51.2
+    y_min_m: float = -25.6
+    y_max_m: float = 25.6
+    z_min_m: float = -0.6
+    z_max_m: float = 3.8
+    z_bins: int = 11
+    pillar_m: float = 0.4
+    width: int = 32
+    iterations: int = 300
+    batch_size: int = 4
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    seed: int = 0
+    flip: float = 0.5
+    rotation_rad: float = 0.35
+    scale: float = 0.05
+    reverse: float = 0.3
+    paste: tuple[tuple[str, int], ...] = ()
+    rare_boost: float = 0.5
+    regression_weight: float = 0.5
+    min_points: int = 2
+    checkpoint_every: int = 50
+    score_threshold: float = 0.05
+    max_boxes: int = 128
+    max_points: int = 32768
+    num_threads: int = 0
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work."""
+        self._check_categories()
+        if min(self.iterations, self.batch_size, self.checkpoint_every, self.max_boxes) < 1:
+            raise ConfigError(
+                "training config: iterations, batch_size, checkpoint_every, max_boxes must be >= 1"
+            )
+        if self.precision not in _PRECISIONS:
+            raise ConfigError(
+                f"training config: precision {self.precision!r} is none of {_PRECISIONS}"
+            )
+        for low, high, name in (
+            (self.x_min_m, self.x_max_m, "x"),
+            (self.y_min_m, self.y_max_m, "y"),
+        ):
+            pillars = (high - low) / self.pillar_m
+            if pillars <= 0 or abs(pillars / BACKBONE_STRIDE % 1) > 1e-6:
+                raise ConfigError(
+                    f"training config: {name} from {low} to {high} m is {pillars:g} pillars of "
+                    f"{self.pillar_m} m; it must be a positive multiple of {BACKBONE_STRIDE}"
+                )
+        if self.max_boxes > self.output_shape[0] * self.output_shape[1]:
+            raise ConfigError("training config: max_boxes exceeds the cells of the output grid")
+
+    def _check_categories(self) -> None:
+        unknown = set(self.categories) - set(CATEGORY)
+        if unknown or not self.categories or len(set(self.categories)) != len(self.categories):
+            raise ConfigError(
+                f"training config: categories {self.categories} must be distinct names of "
+                f"{tuple(CATEGORY)}"
+            )
+        if missing := {name for name, _ in self.paste} - set(CATEGORY):
+            raise ConfigError(f"training config: paste names no category: {sorted(missing)}")
+
+    @property
+    def grid_shape(self) -> tuple[int, int]:
+        """Pillars along x and y."""
+        return (
+            round((self.x_max_m - self.x_min_m) / self.pillar_m),
+            round((self.y_max_m - self.y_min_m) / self.pillar_m),
+        )
+
+    @property
+    def output_shape(self) -> tuple[int, int]:
+        """Cells of the heat map along x and y."""
+        rows, columns = self.grid_shape
+        return rows // OUTPUT_STRIDE, columns // OUTPUT_STRIDE
+
+    @property
+    def cell_m(self) -> float:
+        """Side of a cell of the heat map."""
+        return self.pillar_m * OUTPUT_STRIDE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values = asdict(self)
+        values["categories"] = list(self.categories)
+        values["paste"] = dict(self.paste)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Make a config from `to_dict`'s result; missing names take their default.
+
+        Raises:
+            ConfigError: if a name is unknown or a value cannot work.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ConfigError(f"training config: unknown settings {sorted(unknown)}")
+        known = dict(values)
+        if "categories" in known:
+            known["categories"] = tuple(known["categories"])
+        if "paste" in known:
+            known["paste"] = tuple(sorted((k, int(v)) for k, v in dict(known["paste"]).items()))
+        return cls(**known)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings that decide which model comes out."""
+        identity = {k: v for k, v in self.to_dict().items() if k not in _NOT_IDENTITY}
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def demo() -> TrainConfig:
+    """Return the recipe of `make demo`'s first model: learns on about 40 frames in a minute."""
+    return TrainConfig()
+
+
+def small() -> TrainConfig:
+    """Return a recipe for tests: a third of the area, half the width, one thread."""
+    return TrainConfig(
+        x_min_m=0.0,
+        x_max_m=32.0,
+        y_min_m=-16.0,
+        y_max_m=16.0,
+        width=16,
+        iterations=60,
+        checkpoint_every=10,
+        max_boxes=32,
+        num_threads=1,
+        precision="float32",
+    )
+
+
+def finetune(config: TrainConfig) -> TrainConfig:
+    """Return the recipe of a turn: fewer and gentler steps, starting from the champion."""
+    return replace(
+        config,
+        iterations=max(1, round(config.iterations * 0.8)),
+        learning_rate=config.learning_rate * 0.7,
+    )

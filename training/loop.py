@@ -1,0 +1,250 @@
+"""The training loop: one step a batch, checkpoints, resume, and a guard against bad numbers."""
+
+from __future__ import annotations
+
+import faulthandler
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from scene.errors import ConfigError, TrainError
+from storage.store import ObjectStore
+from training.checkpoint import (
+    Checkpoint,
+    flatten_optimizer,
+    newest_checkpoint,
+    save_checkpoint,
+    unflatten_optimizer,
+)
+from training.config import TrainConfig
+from training.data import Batch, Batches
+from training.device import compute_dtype
+from training.loss import BatchTargets, detection_loss
+from training.model import PillarNet
+
+_WARM_UP: Final = 0.25  # share of the steps in which the learning rate rises
+_START_DIVISOR: Final = 10.0
+_END_DIVISOR: Final = 1000.0
+_CLIP_NORM: Final = 10.0
+_MAX_BAD_STEPS: Final = 10
+_CURVE_EVERY: Final = 10
+_HANG_AFTER_S: Final = 600.0
+
+
+class NonFiniteError(TrainError):
+    """Too many steps gave NaN or infinity."""
+
+
+class Preempted(TrainError):  # noqa: N818  # not a fault: the work goes on later
+    """The process was asked to stop; a checkpoint was written."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a training has done so far; saved with every checkpoint.
+
+    Attributes:
+        loss_curve: (step, mean loss of the ten steps before it).
+        seconds: time spent in steps, over all attempts.
+        bad_steps: steps left out because a number was not finite.
+        resumed_from: the step that the newest attempt started at.
+        recent: losses since the last point of the curve.
+    """
+
+    loss_curve: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    bad_steps: int = 0
+    resumed_from: int = 0
+    recent: list[float] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "loss_curve": [list(point) for point in self.loss_curve],
+            "seconds": self.seconds,
+            "bad_steps": self.bad_steps,
+            "recent": self.recent,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], resumed_from: int) -> Progress:
+        """Undo `to_dict`."""
+        curve = [(int(step), float(loss)) for step, loss in values["loss_curve"]]
+        return cls(
+            curve, float(values["seconds"]), int(values["bad_steps"]), resumed_from,
+            list(values["recent"]),
+        )  # fmt: skip
+
+    def add(self, step: int, loss: float | None) -> None:
+        """Note the loss of a finished step; None for a step left out."""
+        if loss is None:
+            self.bad_steps += 1
+        else:
+            self.recent.append(loss)
+        if step % _CURVE_EVERY == 0 and self.recent:
+            self.loss_curve.append((step, sum(self.recent) / len(self.recent)))
+            self.recent = []
+
+
+class Trainer:
+    """Network, optimiser and step count. Deterministic on the CPU for a number of threads."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        torch.manual_seed(config.seed)
+        torch.use_deterministic_algorithms(device.type == "cpu")
+        self.config = config
+        self.device = device
+        self.dtype = compute_dtype(config, device)
+        self.step = 0
+        self.progress = Progress()
+        self.net = PillarNet(config).to(memory_format=torch.channels_last).to(device)
+        self._optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def start_from(self, weights: Mapping[str, Tensor], categories: list[str]) -> None:
+        """Take over the weights of an earlier model.
+
+        Args:
+            weights: its `weights.safetensors`.
+            categories: for each row of its heat map the category, or "" for one it never learned.
+                Categories of ours that are not among them start afresh.
+
+        Raises:
+            ConfigError: if the networks do not fit.
+        """
+        own = self.net.state_dict()
+        adapted = dict(weights)
+        known = [name for name in self.config.categories if name in categories]
+        for name in ("heat.weight", "heat.bias"):
+            merged = own[name].clone()
+            for category in known:
+                row = weights[name][categories.index(category)]
+                merged[self.config.categories.index(category)] = row.to(merged)
+            adapted[name] = merged
+        try:
+            self.net.load_state_dict(adapted)
+        except RuntimeError as error:
+            raise ConfigError(f"the starting model does not fit these settings: {error}") from error
+
+    def train_step(self, batch: Batch) -> float | None:
+        """Do one optimiser step; return its loss, or None if it was left out as not finite.
+
+        Raises:
+            NonFiniteError: if more than ten steps were left out.
+        """
+        self.net.train()
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        points, frame, targets = self._to_device(batch)
+        picture = self.net.pillars(points, frame, len(batch.targets))
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
+        ):
+            heads = self.net.look(picture)
+        loss = detection_loss(
+            heads.heat.float(), heads.codes.float(), targets, self.config.regression_weight
+        ).total
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP_NORM)
+        value = float(loss.detach())
+        good = math.isfinite(value) and math.isfinite(float(norm))
+        if good:
+            self._optimizer.step()
+        self.step += 1
+        self.progress.add(self.step, value if good else None)
+        if self.progress.bad_steps > _MAX_BAD_STEPS:
+            raise NonFiniteError(
+                f"step {self.step}: {self.progress.bad_steps} steps gave NaN or infinity; "
+                "lower learning_rate, or look for broken boxes in the dataset"
+            )
+        return value if good else None
+
+    def checkpoint(self) -> Checkpoint:
+        """Return everything needed to go on from here."""
+        tensors = {f"net.{k}": v.detach().cpu() for k, v in self.net.state_dict().items()}
+        optimizer = flatten_optimizer(self._optimizer.state_dict())
+        tensors.update({name: tensor.detach().cpu() for name, tensor in optimizer.items()})
+        return Checkpoint(self.step, tensors, self.progress.to_dict())
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint, bit for bit as if there had been no stop."""
+        net = {k[4:]: v for k, v in checkpoint.tensors.items() if k.startswith("net.")}
+        self.net.load_state_dict(net)
+        state = unflatten_optimizer(self._optimizer.state_dict(), checkpoint.tensors)
+        self._optimizer.load_state_dict(state)
+        self.step = checkpoint.step
+        self.progress = Progress.from_dict(checkpoint.progress, checkpoint.step)
+
+    def _to_device(self, batch: Batch) -> tuple[Tensor, Tensor, BatchTargets]:
+        cells_per_frame = batch.targets[0].weight.size
+        cells = [t.cells + i * cells_per_frame for i, t in enumerate(batch.targets)]
+        return (
+            torch.from_numpy(batch.points).to(self.device),
+            torch.from_numpy(batch.frame).to(self.device),
+            BatchTargets(
+                torch.stack([torch.from_numpy(t.heatmap) for t in batch.targets]).to(self.device),
+                torch.stack([torch.from_numpy(t.weight[None]) for t in batch.targets]).to(
+                    self.device
+                ),
+                torch.cat([torch.from_numpy(c) for c in cells]).to(self.device),
+                torch.cat([torch.from_numpy(t.codes) for t in batch.targets]).to(self.device),
+            ),
+        )
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Return the one-cycle learning rate of a step: a cosine up, then a cosine down.
+
+    Source: Smith and Topin, "Super-convergence" (2018).
+    """
+    peak = config.learning_rate
+    rise = max(1.0, _WARM_UP * config.iterations)
+    if step < rise:
+        low, share = peak / _START_DIVISOR, step / rise
+        return low + (peak - low) * (1 - math.cos(math.pi * share)) / 2
+    low, share = peak / _END_DIVISOR, (step - rise) / max(1.0, config.iterations - rise)
+    return low + (peak - low) * (1 + math.cos(math.pi * share)) / 2
+
+
+def train(
+    trainer: Trainer,
+    batches: Batches,
+    store: ObjectStore,
+    run: str,
+    on_step: Callable[[Trainer, float | None], None],
+    stopping: Callable[[], bool],
+) -> None:
+    """Train to the end, from the newest checkpoint of `run` if there is one.
+
+    A step that takes longer than ten minutes ends the process with every thread's stack on
+    stderr: a hang becomes an exit, and the next start resumes.
+
+    Raises:
+        Preempted: when `stopping` became true; a checkpoint was written first.
+        NonFiniteError: see `Trainer.train_step`.
+    """
+    found = newest_checkpoint(store, run)
+    if found is not None:
+        trainer.restore(found)
+    total = trainer.config.iterations
+    try:
+        for batch in batches.ahead(trainer.step, total):
+            faulthandler.dump_traceback_later(_HANG_AFTER_S, exit=True)
+            start = time.monotonic()
+            loss = trainer.train_step(batch)
+            trainer.progress.seconds += time.monotonic() - start
+            on_step(trainer, loss)
+            if stopping() and trainer.step < total:
+                save_checkpoint(store, run, trainer.checkpoint())
+                raise Preempted(f"asked to stop; checkpoint written at step {trainer.step}")
+            if trainer.step % trainer.config.checkpoint_every == 0 and trainer.step < total:
+                save_checkpoint(store, run, trainer.checkpoint())
+    finally:
+        faulthandler.cancel_dump_traceback_later()
