@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from curation.clusters import Clusters, find_clusters
 from curation.issues import Issue, trigger_for
 from curation.selection import Policy, frame_uncertainty, select_frames
-from curation.triggers import DEFAULT_TRIGGERS, Drive, Event, ego_path
+from curation.triggers import Drive, ego_path, events_to_arrow, fire_all
 from loop.predictions import predict_recording
 from loop.turns import champion_id
 from loop.workspace import Workspace
@@ -31,26 +31,9 @@ _FIRST_SET_SPACING = 3  # label every third frame at most: neighbours teach litt
 def detect_events(workspace: Workspace, recording: RecordingId) -> pa.Table:
     """Run all triggers over a recording; write and return its rows of table `events`."""
     drive = load_drive(workspace, recording, refresh=True)
-    events = [event for trigger in DEFAULT_TRIGGERS for event in trigger.fire(drive)]
-    rows = event_rows(recording, events)
+    rows = events_to_arrow({recording: fire_all(drive)})
     workspace.tables.replace("events", rows, {"recording": recording})
     return rows
-
-
-def event_rows(recording: str, events: list[Event]) -> pa.Table:
-    """Return events as rows of table `events`."""
-    rows = [
-        {
-            "recording": recording,
-            "trigger": event.trigger,
-            "start_ns": event.start_ns,
-            "end_ns": event.end_ns,
-            "strength": event.strength,
-            "detail": event.detail,
-        }
-        for event in events
-    ]
-    return pa.Table.from_pylist(rows, schema=schemas.EVENTS)
 
 
 def load_drive(workspace: Workspace, recording: RecordingId, *, refresh: bool = False) -> Drive:
@@ -236,7 +219,7 @@ def _issue_events(
     drive = load_drive(workspace, recording)
     tables = []
     for issue in issues:
-        rows = event_rows(recording, trigger_for(issue).fire(drive, predictions))
+        rows = events_to_arrow({recording: trigger_for(issue).fire(drive, predictions)})
         column = pa.array([issue.issue_id] * len(rows), pa.string())
         tables.append(rows.append_column("issue_id", column))
     return tables

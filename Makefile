@@ -1,0 +1,71 @@
+# Two commands for a newcomer: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+LABEL_STUDIO := .venv-label-studio
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev serve test check format bench oracle label-studio servers clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY) ## Make the virtual environment with the locked packages
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV) || { echo "install the venv module: apt-get install python3-venv"; exit 1; }
+	@$(PIP) install -c constraints.txt --upgrade pip setuptools wheel
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[train,label-studio,dev]'
+	@touch $@
+
+demo: $(READY) ## One turn of the loop on a generated fleet; DATA=path runs it on your recordings
+	@$(BIN)/starloop demo $(if $(DATA),--data "$(DATA)")
+
+dev: $(READY) ## Dagster's web pages and daemon on 127.0.0.1:3000, sensors running
+	@$(BIN)/starloop dev
+
+serve: $(READY) ## The champion behind an HTTP endpoint on 127.0.0.1:8008
+	@$(BIN)/starloop serve
+
+check: $(READY) ## Format, lint, types, import contracts, unit tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/pytest -q
+
+test: check oracle ## Everything: checks, unit, integration and end-to-end tests
+	@$(BIN)/pytest -q -m "integration or e2e"
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+oracle: $(VENV)/.oracle ## The official nuScenes devkit, as a test oracle
+
+$(VENV)/.oracle: $(READY)
+	@$(PIP) install -c constraints.txt -e '.[oracle]' --no-build-isolation
+	@$(PIP) install -c constraints.txt --no-deps nuscenes-devkit==1.2.0
+	@touch $@
+
+bench: oracle ## Print our figures beside named peers', measured interleaved in this run
+	@$(PIP) install -c constraints.txt -e '.[bench]' --no-build-isolation
+	@$(BIN)/python -m benchmarks
+
+label-studio: $(LABEL_STUDIO)/.ready ## A real Label Studio server, in an environment of its own
+
+$(LABEL_STUDIO)/.ready:
+	@$(PYTHON) -m venv $(LABEL_STUDIO)
+	@$(LABEL_STUDIO)/bin/python -m pip --disable-pip-version-check -q install label-studio==1.23.2
+	@touch $@
+
+servers: label-studio ## What the integration tests talk to: Ceph's S3 gateway, Chromium, Label Studio (root)
+	@apt-get update -qq
+	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends radosgw ceph-mon ceph-osd ceph-common chromium
+
+clean: ## Remove environments and the demo's data
+	rm -rf $(VENV) $(LABEL_STUDIO) .starloop
