@@ -12,9 +12,9 @@ import numpy as np
 
 from scene.errors import FormatError
 from scene.types import Float64, Int64
-from training.evaluation.bootstrap import Interval
 from training.evaluation.matching import Matches, Region
 from training.evaluation.metrics import CategoryScore, Evaluation
+from training.evaluation.resampling import Interval
 
 FORMAT: Final = "starloop-evaluation-1"
 _ARRAYS: Final = tuple(f.name for f in fields(Matches) if f.name != "category")

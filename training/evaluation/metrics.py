@@ -19,7 +19,6 @@ import numpy as np
 from scene.errors import DataError
 from scene.taxonomy import CATEGORY
 from scene.types import Float64, Int64
-from training.evaluation.bootstrap import Interval, group_weights, interval, mean_known
 from training.evaluation.matching import (
     ERROR_THRESHOLD,
     EvalFrame,
@@ -29,6 +28,7 @@ from training.evaluation.matching import (
     pool_frames,
     truth_digest,
 )
+from training.evaluation.resampling import Interval, group_weights, interval, mean_known
 from training.evaluation.scoring import (
     ALL_ERRORS,
     Chosen,
@@ -115,6 +115,15 @@ class Evaluation:
             if score.category == category:
                 return score
         raise DataError(f"{category!r} was not evaluated; evaluated: {', '.join(self.categories)}")
+
+    def headline(self) -> dict[str, Interval]:
+        """Return what a table shows: mAP, NDS, `AP/<category>` and `AP/<category>/<range>`."""
+        by_class = {f"AP/{score.category}": score.ap for score in self.classes}
+        by_range = {
+            f"AP/{score.category}/{score.range_min_m:.0f}-{score.range_max_m:.0f} m": score.ap
+            for score in self.ranges
+        }
+        return {"mAP": self.mean_ap, "NDS": self.nds, **by_class, **by_range}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, matches included; NaN becomes None."""

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from scene.types import Float64, Int64, Mask
-from training.evaluation.bootstrap import mean_known, weighted_counts
 from training.evaluation.matching import ERROR_THRESHOLD, ERRORS, Matches
+from training.evaluation.resampling import mean_known, weighted_counts
 
 ALL_ERRORS: Final[tuple[str, ...]] = (*ERRORS, "attr_err")
 _IGNORED_ERRORS: Final = {

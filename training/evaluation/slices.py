@@ -9,7 +9,6 @@ import numpy as np
 
 from scene.taxonomy import CATEGORY, VEHICLES
 from scene.types import Int64, Mask
-from training.evaluation.bootstrap import group_weights, interval
 from training.evaluation.matching import (
     EvalFrame,
     Matches,
@@ -19,6 +18,7 @@ from training.evaluation.matching import (
     pool_frames,
 )
 from training.evaluation.metrics import RANGE_BINS_M
+from training.evaluation.resampling import group_weights, interval
 from training.evaluation.scoring import Chosen, ap_samples, choose_frames, choose_range
 
 NEAR_M: Final = 3.0

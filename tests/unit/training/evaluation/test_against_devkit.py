@@ -110,7 +110,7 @@ def check_means(ours, official, present):
 
 
 def test_every_resample_equals_evaluating_the_drawn_frames():
-    from training.evaluation.bootstrap import group_weights
+    from training.evaluation.resampling import group_weights
     from training.evaluation.scoring import detection_score, sample_categories
 
     frames = random_frames(8, 24, ["car", "pedestrian"], groups=6)
