@@ -91,7 +91,7 @@ class LabelBackend(Protocol):
     """A place where frames become annotations.
 
     Attributes:
-        name: short name for tables: `embedded`, `label-studio`.
+        name: short name for tables: `embedded`, `label_studio`.
         note: one sentence for reports that says who made these labels.
     """
 

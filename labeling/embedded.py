@@ -82,7 +82,7 @@ class EmbeddedBackend:
             reason = (
                 f"recording {recording} is not in the tables: ingest it first"
                 if not known.num_rows
-                else f"recording {recording} has no ground truth: use the label-studio backend"
+                else f"recording {recording} has no ground truth: use the label_studio backend"
             )
             return _GroundTruth({}, np.zeros(0, dtype=np.int64), reason)
         boxes = arrow_to_boxes(self._tables.read("boxes", where))
@@ -111,8 +111,8 @@ class _GroundTruth:
             return Boxes.empty()
         return (
             f"no ground truth box at {timestamp_ns} ns, and only {len(self.boxes)} of the "
-            f"{len(self.frame_times_ns)} frames have boxes: an empty street and an unlabelled frame "
-            "cannot be told apart"
+            f"{len(self.frame_times_ns)} frames have boxes: an empty street and an unlabelled "
+            "frame cannot be told apart"
         )
 
 

@@ -1,0 +1,153 @@
+"""The Label Studio project that holds the tasks: found by title or made, and its task listing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from labeling.server import Server
+from labeling.tasks import BOX, MODEL_VERSION, label_config
+from scene.errors import LabelError
+from scene.taxonomy import CATEGORY_NAMES
+
+_DESCRIPTION: Final = (
+    "Frames that Starloop chose for labelling. Each picture is the lidar sweep seen from above, "
+    "ahead is up. Correct the boxes, delete wrong ones, draw missing ones, then press Submit."
+)
+_LISTED: Final = "id,data,total_annotations,cancelled_annotations,total_predictions"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One line of the project's task list.
+
+    Attributes:
+        number: the task's id in Label Studio.
+        task_id: Starloop's id of it.
+        num_annotations, num_skips, num_predictions: what it holds.
+    """
+
+    number: int
+    task_id: str
+    num_annotations: int
+    num_skips: int
+    num_predictions: int
+
+
+class Project:
+    """One project of a server."""
+
+    def __init__(self, server: Server, project_id: int) -> None:
+        self._server = server
+        self.project_id = project_id
+
+    @classmethod
+    def open(cls, server: Server, title: str) -> Project:
+        """Return the project with this title, making it if it is not there.
+
+        Two clients that make it at the same time end with the same one: the older one stays.
+
+        Raises:
+            LabelError: if a project with this title has another labelling interface.
+        """
+        found = _find(server, title)
+        if not found:
+            made = server.post("/api/projects/", json=_settings(title))
+            found = _find(server, title)
+            if made["id"] != found[0]:
+                server.delete(f"/api/projects/{made['id']}/")
+        _check_interface(server.get(f"/api/projects/{found[0]}/"), title)
+        return cls(server, found[0])
+
+    def tasks_of(self, recording: str) -> dict[str, list[TaskRow]]:
+        """Return the tasks of one recording by Starloop's task id, oldest first."""
+        rows: dict[str, list[TaskRow]] = {}
+        params = {
+            "project": self.project_id,
+            "fields": "task_only",
+            "include": _LISTED,
+            "query": _recording_query(recording),
+        }
+        for item in self._server.pages("/api/tasks/", "tasks", params):
+            row = _task_row(item)
+            rows.setdefault(row.task_id, []).append(row)
+        return {task_id: sorted(same, key=lambda row: row.number) for task_id, same in rows.items()}
+
+    def upload_picture(self, name: str, png: bytes) -> str:
+        """Store a picture on the server and return its address for a task's data."""
+        answer = self._server.post(
+            f"/api/projects/{self.project_id}/import",
+            params={"commit_to_project": "false"},
+            files={"file": (name, png, "image/png")},
+        )
+        number = answer["file_upload_ids"][0]
+        return "/data/" + self._server.get(f"/api/import/file-upload/{number}")["file"]
+
+    def import_tasks(self, payloads: list[dict[str, Any]]) -> None:
+        """Make tasks with their predictions in one request."""
+        self._server.post(f"/api/projects/{self.project_id}/import", json=payloads)
+
+    def read_task(self, number: int) -> dict[str, Any]:
+        """Return a task with its annotations and predictions."""
+        return self._server.get(f"/api/tasks/{number}/")
+
+    def delete_task(self, number: int) -> None:
+        """Delete a task; being absent already is fine."""
+        self._server.delete(f"/api/tasks/{number}/")
+
+    def add_prediction(self, number: int, prediction: Mapping[str, Any]) -> None:
+        """Give prelabels to a task that has none."""
+        self._server.post("/api/predictions/", json={"task": number, **prediction})
+
+
+def _settings(title: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "description": _DESCRIPTION,
+        "label_config": label_config(),
+        "maximum_annotations": 1,
+        "show_collab_predictions": True,
+        "model_version": MODEL_VERSION,
+    }
+
+
+def _find(server: Server, title: str) -> list[int]:
+    """Return the ids of the projects with exactly this title, oldest first."""
+    params = {"title": title, "include": "id,title"}  # the server's filter also finds parts
+    projects = server.pages("/api/projects/", "results", params)
+    return sorted(int(project["id"]) for project in projects if project["title"] == title)
+
+
+def _check_interface(project: Mapping[str, Any], title: str) -> None:
+    """Refuse a project whose rectangles would not come back as boxes."""
+    control = (project.get("parsed_label_config") or {}).get(BOX, {})
+    labels = set(control.get("labels", ()))
+    if control.get("type") != "RectangleLabels" or labels != set(CATEGORY_NAMES):
+        raise LabelError(
+            f"Label Studio project {title!r} (id {project.get('id')}) has another labelling "
+            f"interface: Starloop needs <RectangleLabels name={BOX!r}> with the labels "
+            f"{', '.join(CATEGORY_NAMES)}; choose another project title, or paste the output of "
+            "labeling.tasks.label_config() into the project's Settings > Labeling Interface"
+        )
+
+
+def _recording_query(recording: str) -> str:
+    item = {
+        "filter": "filter:tasks:data.recording",
+        "operator": "equal",
+        "type": "String",
+        "value": recording,
+    }
+    return json.dumps({"filters": {"conjunction": "and", "items": [item]}})
+
+
+def _task_row(item: Mapping[str, Any]) -> TaskRow:
+    return TaskRow(
+        int(item["id"]),
+        str(item["data"].get("task_id", "")),
+        int(item["total_annotations"]),
+        int(item["cancelled_annotations"]),
+        int(item["total_predictions"]),
+    )
