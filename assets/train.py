@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import dagster as dg
 
@@ -94,7 +95,7 @@ def detector(
 
 def _train(
     context: dg.AssetExecutionContext, workspace: Workspace, process: TrainingProcess, job: TrainJob
-) -> Mapping[str, object]:
+) -> Mapping[str, Any]:
     """Run the training process; return the metadata it reported."""
     with TemporaryDirectory(prefix="starloop-train-") as folder:
         path = Path(folder) / "job.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,11 +22,13 @@ from storage.sweeps import SweepFile
 
 def wanted_frames(workspace: Workspace, recording: RecordingId) -> dict[int, int]:
     """Return the frames of a recording ever selected, with the turn that first asked for each."""
-    rows = workspace.tables.read("selections", {"recording": recording}).to_pylist()
+    rows: list[dict[str, Any]] = workspace.tables.read(
+        "selections", {"recording": recording}
+    ).to_pylist()
     wanted: dict[int, int] = {}
     for row in rows:
         time = row["timestamp_ns"]
-        wanted[time] = min(row["turn"], wanted.get(time, row["turn"]))
+        wanted[time] = min(int(row["turn"]), wanted.get(time, int(row["turn"])))
     return dict(sorted(wanted.items()))
 
 

@@ -76,4 +76,4 @@ def run_loop(settings: Settings, turns: int, progress: Progress | None = None) -
                 "run `starloop loop` again when they are done"
             )
             return
-    progress.say(f"\nReport: {report_path(runner.workspace, outcome.number)}")
+        progress.say(f"Report: {report_path(runner.workspace, outcome.number)}")

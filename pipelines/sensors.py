@@ -60,7 +60,9 @@ def settle(
     ready = [source for source in fresh if pending.get(source.name) == source.digest][:_PER_TICK]
     seen.update({source.name: source.digest for source in ready})
     taken = {source.name for source in ready}
-    waiting = {source.name: source.digest for source in fresh if source.name not in taken}
+    waiting: dict[str, str] = {
+        str(source.name): source.digest for source in fresh if source.name not in taken
+    }
     return ready, {"seen": seen, "pending": waiting}
 
 

@@ -58,18 +58,18 @@ class PolicySettings(BaseModel):
     """Policies of the loop; see `loop.config.LoopConfig` for what each one means."""
 
     model_config = _FROZEN
-    bootstrap_frames: int = Field(48, ge=1)
-    label_budget: int = Field(32, ge=1)
-    control_share: float = Field(0.15, ge=0, le=1)
-    test_share: float = Field(0.34, gt=0, lt=1)
-    evaluation_stride: int = Field(2, ge=1)
-    min_gap_s: float = Field(0.6, ge=0)
+    bootstrap_frames: int = Field(default=48, ge=1)
+    label_budget: int = Field(default=32, ge=1)
+    control_share: float = Field(default=0.15, ge=0, le=1)
+    test_share: float = Field(default=0.34, gt=0, lt=1)
+    evaluation_stride: int = Field(default=2, ge=1)
+    min_gap_s: float = Field(default=0.6, ge=0)
     recipe: Literal["demo", "small"] = "demo"
-    iterations: int = Field(0, ge=0)
-    finetune_iterations: int = Field(0, ge=0)
-    num_threads: int = Field(0, ge=0)
+    iterations: int = Field(default=0, ge=0)
+    finetune_iterations: int = Field(default=0, ge=0)
+    num_threads: int = Field(default=0, ge=0)
     scenario_seed: int = 0
-    max_ap_drop: float = Field(0.10, ge=0)
+    max_ap_drop: float = Field(default=0.10, ge=0)
     seed: int = 7
 
 
@@ -78,7 +78,7 @@ class ServingSettings(BaseModel):
 
     model_config = _FROZEN
     host: str = "127.0.0.1"
-    port: int = Field(8008, ge=0, le=65535)
+    port: int = Field(default=8008, ge=0, le=65535)
 
 
 class Settings(BaseSettings):

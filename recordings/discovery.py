@@ -14,7 +14,12 @@ from scene.recording import RecordingId
 Stat = tuple[str, int, str]
 
 _SIDE_FILES: Final = frozenset(
-    ["md", "txt", "json", "jsonl", "yaml", "yml", "toml", "xml", "csv", "tsv", "html", "log", "pdf", "png", "jpg", "jpeg", "webp", "gif", "svg", "bmp", "tif", "tiff", "mp4", "avi", "mkv", "mov", "webm", "feather", "parquet", "arrow", "npy", "npz", "py", "ipynb", "sh", "sha256", "md5", "crc", "xosc", "xodr"]
+    {
+        "md", "txt", "json", "jsonl", "yaml", "yml", "toml", "xml", "csv", "tsv", "html",
+        "log", "pdf", "png", "jpg", "jpeg", "webp", "gif", "svg", "bmp", "tif", "tiff", "mp4",
+        "avi", "mkv", "mov", "webm", "feather", "parquet", "arrow", "npy", "npz", "py",
+        "ipynb", "sh", "sha256", "md5", "crc", "xosc", "xodr",
+    }
 )  # fmt: skip
 _UNFINISHED: Final = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
 _AV2: Final = re.compile(r"(?P<root>(?:.*/)?)sensors/lidar/\d+\.feather")
@@ -139,7 +144,7 @@ def _named(groups: dict[str, set[str]], entries: dict[str, tuple[int, str]]) -> 
 
 
 def _name(prefix: str) -> str:
-    """Return the id of a key: its path without the suffix, a folder that the next repeats left out."""
+    """Return the id of a key: its path, less the suffix and folders whose name the next repeats."""
     path = prefix.rstrip("/")
     if not prefix.endswith("/"):
         path = re.sub(r"(?<=[^/])\.(mcap|pcd|bag|db3)$", "", path, flags=re.IGNORECASE)

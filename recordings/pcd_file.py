@@ -75,9 +75,7 @@ def _header(data: bytes, name: str) -> PcdHeader:
     while "DATA" not in lines:
         end = data.find(b"\n", at)
         if end < 0:
-            raise FormatError(
-                f"{name}: no DATA line in the first {len(data)} bytes, not a PCD file"
-            )
+            raise FormatError(f"{name}: no DATA line in the first, not a PCD file")
         words = data[at:end].decode("ascii", "replace").split()
         at = end + 1
         if words and not words[0].startswith("#"):

@@ -37,6 +37,11 @@ class RawPoints(NamedTuple):
     ring: NDArray[np.generic] | None
     time: NDArray[np.generic] | None
 
+    def take(self, keep: Mask) -> RawPoints:
+        """Return the points chosen by a (N,) mask."""
+        chosen = (None if column is None else column[keep] for column in self[1:])
+        return RawPoints(self.xyz_m[keep], *chosen)
+
 
 def pick(names: Iterable[str], wanted: tuple[str, ...]) -> str | None:
     """Return the first of the wanted names that is there, whatever its case."""
@@ -127,7 +132,7 @@ def make_sweep(
     """
     keep = valid_points(raw.xyz_m)
     if not keep.all():
-        raw = RawPoints(*(None if column is None else column[keep] for column in raw))  # type: ignore[arg-type]
+        raw = raw.take(keep)
     count = len(raw.xyz_m)
     offset = offsets_ns(raw.time, timestamp_ns, count, time_origin_ns)
     sweep = Sweep(

@@ -20,7 +20,9 @@ def first_contact(ego_outline: Float64, cast: Cast, state: CastState) -> int | N
     size = cast.sizes_m
     near = np.linalg.norm(state.xy_m - ego_outline[:2], axis=1) < 5.0 + size[:, 0]
     for index in np.flatnonzero(near):
-        outline = np.array([*state.xy_m[index], size[index, 0], size[index, 1], state.yaw_rad[index]])
+        outline = np.array(
+            [*state.xy_m[index], size[index, 0], size[index, 1], state.yaw_rad[index]]
+        )
         if outlines_meet(ego_outline, outline):
             return int(index)
     return None

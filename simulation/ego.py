@@ -87,7 +87,9 @@ class Ego:
         self._commands.append(max(command_mps2, -model.max_brake_mps2))
         late = round(model.delay_s / step_s)
         wanted = self._commands.popleft() if len(self._commands) > late else 0.0
-        change = np.clip(wanted - self.acceleration_mps2, -model.jerk_mps3 * step_s, model.jerk_mps3 * step_s)
+        change = np.clip(
+            wanted - self.acceleration_mps2, -model.jerk_mps3 * step_s, model.jerk_mps3 * step_s
+        )
         before = self.acceleration_mps2
         self.acceleration_mps2 = float(before + change)
         self._steer(road, d_m, step_s)
@@ -110,4 +112,6 @@ class Ego:
         bearing = np.arctan2(offset[1], offset[0]) - self.yaw_rad
         wanted = np.arctan2(2 * self.model.wheelbase_m * np.sin(bearing), np.hypot(*offset))
         limit, rate = self.model.max_steer_rad, self.model.steer_rate_radps * step_s
-        self.steer_rad += float(np.clip(np.clip(wanted, -limit, limit) - self.steer_rad, -rate, rate))
+        self.steer_rad += float(
+            np.clip(np.clip(wanted, -limit, limit) - self.steer_rad, -rate, rate)
+        )

@@ -102,9 +102,7 @@ class PrimitiveList:
     ) -> None:
         """Add a box by its centre, its full length and width, and its lower and upper face."""
         half = (size_xy_m[0] / 2, size_xy_m[1] / 2)
-        self.rows.append(
-            (BOX, *center_xy_m, *half, yaw_rad, *z_m, reflectivity, surface, swing_m)
-        )
+        self.rows.append((BOX, *center_xy_m, *half, yaw_rad, *z_m, reflectivity, surface, swing_m))
 
     def cylinder(
         self,

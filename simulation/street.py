@@ -91,9 +91,7 @@ class _Side:
         surface: int = 0,
     ) -> None:
         xy, _ = self.road.to_map(np.array(s), np.array(self.side * d))
-        self.parts.cylinder(
-            (float(xy[0]), float(xy[1])), radius, z, reflectivity, surface=surface
-        )
+        self.parts.cylinder((float(xy[0]), float(xy[1])), radius, z, reflectivity, surface=surface)
 
 
 def build_scenery(road: Road, style: StreetStyle, rng: np.random.Generator) -> Primitives:
@@ -182,7 +180,9 @@ def _poles(side: _Side, style: StreetStyle, curb: float, rng: np.random.Generato
 def _clutter(side: _Side, style: StreetStyle, curb: float, rng: np.random.Generator) -> None:
     """Scatter what a hasty detector takes for people: bins, hydrants, bollards, post boxes."""
     length = style.end_s_m - style.start_s_m
-    for s in rng.uniform(style.start_s_m, style.end_s_m, int(length / 100 * style.clutter_per_100m)):
+    for s in rng.uniform(
+        style.start_s_m, style.end_s_m, int(length / 100 * style.clutter_per_100m)
+    ):
         d = curb + float(rng.uniform(0.4, style.pavement_m - 0.4))
         bright = float(rng.uniform(0.15, 0.6))
         kind = rng.integers(0, 6)

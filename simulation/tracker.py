@@ -150,4 +150,3 @@ def _is_vehicle(box: Boxes) -> bool:
 def _noise_m(box: Boxes) -> float:
     """Usual error of a detected centre."""
     return 0.3 if _is_vehicle(box) else 0.15
-

@@ -152,7 +152,9 @@ class _Crowd:
             way = speed * self.duration_s * float(self.rng.choice([-1.0, 1.0]))
             for mate in range(1 if self.rng.random() < 0.7 else 2):
                 beside = d - side * 0.65 * mate
-                self._person(f"walker-{i}{'ab'[mate]}", walking([(s, beside), (s + way, beside)], speed))
+                self._person(
+                    f"walker-{i}{'ab'[mate]}", walking([(s, beside), (s + way, beside)], speed)
+                )
 
     def add_people_between_parked(self) -> None:
         """Let people wait or walk at the road side of parked vehicles, clear of the ego's lane."""

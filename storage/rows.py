@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 def sort_rows(rows: pa.Table) -> pa.Table:
     """Return the rows sorted by every column from left to right, nulls last."""
-    return rows.take(pc.sort_indices(rows, sort_keys=[(n, "ascending") for n in rows.column_names]))
+    return rows.sort_by([(name, "ascending") for name in rows.column_names])
 
 
 def digest_of_rows(rows: pa.Table) -> str:
@@ -21,7 +22,7 @@ def digest_of_rows(rows: pa.Table) -> str:
         digest.update(column.is_null().to_numpy().tobytes())
         filled = column.drop_null()
         if pa.types.is_string(filled.type):
-            digest.update(pc.binary_length(filled).to_numpy().tobytes())
+            digest.update(pc.call_function("binary_length", [filled]).to_numpy().tobytes())
             digest.update("".join(filled.to_pylist()).encode("utf-8"))
         else:
             digest.update(filled.to_numpy().tobytes())
@@ -29,7 +30,15 @@ def digest_of_rows(rows: pa.Table) -> str:
 
 
 def missing_rows(rows: pa.Table, present: pa.Table) -> pa.Table:
-    """Return the rows that `present` does not hold (equal in every column, null equal to null)."""
-    there = set(zip(*(c.to_pylist() for c in present.columns), strict=True))
-    ours = zip(*(c.to_pylist() for c in rows.columns), strict=True)
-    return rows.filter(pa.array([row not in there for row in ours], type=pa.bool_()))
+    """Return the rows that `present` does not hold; null equals null and NaN equals NaN."""
+    there = set(_as_tuples(present))
+    absent = [row not in there for row in _as_tuples(rows)]
+    return rows.filter(pa.array(absent, type=pa.bool_()))
+
+
+def _as_tuples(rows: pa.Table) -> Iterator[tuple[object, ...]]:
+    columns = [
+        ["NaN" if value != value else value for value in column.to_pylist()]
+        for column in rows.columns
+    ]
+    return zip(*columns, strict=True)

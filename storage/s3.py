@@ -91,7 +91,7 @@ class S3Store:
         if not if_absent and if_match is None:
             return self._upload(key, io.BytesIO(data), len(data))
         writer = secrets.token_hex(8)
-        headers = {_WRITER_HEADER: writer, "Content-Type": "application/octet-stream"}
+        headers: dict[str, str | list[str] | tuple[str]] = {_WRITER_HEADER: writer}
         if if_absent:
             headers["If-None-Match"] = "*"
         if if_match is not None:
@@ -217,9 +217,7 @@ class S3Store:
         name = self._name(key)
         try:
             with self._errors(key):
-                response = self._client._execute(
-                    "GET", self._bucket, name, headers=dict(headers), preload_content=True
-                )
+                response = self._client._execute("GET", self._bucket, name, headers={**headers})
                 return response.data
         except _BeyondEndError:
             return b""

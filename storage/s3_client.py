@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import urllib3
-from minio.credentials import AWSConfigProvider, ChainedProvider, EnvAWSProvider, IamAwsProvider
+from minio.credentials.providers import (
+    AWSConfigProvider,
+    ChainedProvider,
+    EnvAWSProvider,
+    IamAwsProvider,
+)
 
 from storage.store import ObjectStat
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import pyarrow as pa
@@ -145,10 +146,11 @@ class Tables:
         expression = _expression(name, where or {})
         chosen = list(columns) if columns is not None else schema.names
         _check_columns(name, chosen)
-        table = self._open(name)
-        if table is None:
-            return pa.schema([schema.field(c) for c in chosen]).empty_table()
-        return sort_rows(_scan(table, name, expression, chosen))
+        with self._errors(name):
+            table = self._open(name)
+            if table is None:
+                return pa.schema([schema.field(c) for c in chosen]).empty_table()
+            return sort_rows(_scan(table, name, expression, chosen))
 
     def names(self) -> list[str]:
         """Return the tables that exist, sorted."""
@@ -157,10 +159,11 @@ class Tables:
 
     def compact(self, name: str) -> None:
         """Merge small files and remove those that no version of the last week needs."""
-        table = self._open(name)
-        if table is not None:
-            table.optimize.compact()
-            table.vacuum(dry_run=False)
+        with self._errors(name):
+            table = self._open(name)
+            if table is not None:
+                table.optimize.compact()
+                table.vacuum(dry_run=False)
 
     def _location(self, name: str) -> tuple[str, dict[str, str]]:
         _schema(name)
@@ -189,13 +192,23 @@ class Tables:
         wait_s = 0.005
         while time.monotonic() < give_up:
             try:
-                return attempt(self._open(name) or self._create(name))
-            except CommitFailedError:
+                with self._errors(name):
+                    return attempt(self._open(name) or self._create(name))
+            except ConflictError:
                 time.sleep(random.uniform(0, wait_s))  # noqa: S311 - spreads racing writers
                 wait_s = min(wait_s * 2, 0.5)
-            except DeltaError as error:
-                raise StoreError(f"table {name} in {self._store.url}: {error}") from error
         raise ConflictError(f"table {name}: other writers won for {_GIVE_UP_AFTER_S:.0f} s")
+
+    @contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        """Turn the library's errors into ours, without its stack of addresses."""
+        try:
+            yield
+        except CommitFailedError as error:
+            raise ConflictError(f"table {name}: somebody else committed first") from error
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            what = str(error).partition("\n")[0]
+            raise StoreError(f"table {name} in {self._store.url}: {what}") from error
 
 
 def _schema(name: str) -> pa.Schema:
