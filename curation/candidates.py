@@ -1,0 +1,126 @@
+"""Which clusters could be an object of a category that a model missed. Geometry only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from curation.clusters import Clusters
+from scene.box import Boxes
+from scene.pose import Trajectory
+from scene.taxonomy import CATEGORY, VEHICLES
+from scene.types import Float64, Int64, Mask
+
+MOVERS: Final = frozenset({"pedestrian", "bicycle", "motorcycle"})
+BEAM_GAP_RAD: Final = 0.02  # vertical gap of a 32-beam lidar; the top of an object may lie in it
+PAUSE_S: Final = (0.7, 1.7)  # how far in time the same place is looked at again
+
+
+def fits_category(clusters: Clusters, category: str) -> Mask:
+    """Return (N,) clusters whose visible extent and height fit a category.
+
+    Only sides that face the lidar are seen, so small extents are allowed for long objects, and
+    the top may be one beam too low.
+    """
+    length, width, height = clusters.size_lwh_m.T
+    usual = CATEGORY[category].size_lwh_m
+    long, short = max(usual[:2]), min(usual[:2])
+    unseen = BEAM_GAP_RAD * clusters.range_m()
+    fits = (length <= 1.25 * long + 0.35) & (width <= 1.25 * short + 0.35)
+    fits &= (height + unseen >= 0.72 * usual[2]) & (height <= 1.2 * usual[2] + 0.05)
+    if long > 1.5:  # not a post: a side or a back must be seen
+        fits &= length >= 0.35 * min(short, 1.6)
+    return fits
+
+
+def vehicle_sized(clusters: Clusters) -> Mask:
+    """Return (N,) clusters that could be (most of) a vehicle."""
+    length, width, height = clusters.size_lwh_m.T
+    return (length >= 2.0) & (length <= 13.0) & (width <= 3.2) & (height >= 0.9) & (height <= 4.3)
+
+
+def distance_to_rectangles(
+    points_xy_m: Float64, center_xy_m: Float64, size_lw_m: Float64, yaw_rad: Float64
+) -> Float64:
+    """Return (P, R) distance of (P, 2) points to R rectangles; 0 inside."""
+    offset = points_xy_m[:, None] - center_xy_m[None]
+    cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
+    along = np.abs(offset[..., 0] * cos + offset[..., 1] * sin) - size_lw_m[:, 0] / 2
+    across = np.abs(-offset[..., 0] * sin + offset[..., 1] * cos) - size_lw_m[:, 1] / 2
+    return np.hypot(np.maximum(along, 0.0), np.maximum(across, 0.0))
+
+
+def explained(clusters: Clusters, predictions: Boxes, min_score: float, margin_m: float) -> Mask:
+    """Return (N,) clusters whose centre lies in a prediction grown by `margin_m`, any category.
+
+    A prediction without a score counts as certain.
+    """
+    sure = predictions.take(~(predictions.score < min_score))
+    gap = distance_to_rectangles(
+        clusters.center_xyz_m[:, :2],
+        sure.center_xyz_m[:, :2],
+        sure.size_lwh_m[:, :2],
+        sure.yaw_rad,
+    )
+    return np.any(gap <= margin_m, axis=1)
+
+
+def near_vehicle(
+    clusters: Clusters, everything: Clusters, predictions: Boxes, min_score: float
+) -> Float64:
+    """Return (N,) distance to the nearest vehicle: predicted, or a cluster of a vehicle's size."""
+    known = np.isin(predictions.category, sorted(VEHICLES)) & ~(predictions.score < min_score)
+    boxes, shapes = predictions.take(known), everything.take(vehicle_sized(everything))
+    center = np.concatenate([boxes.center_xyz_m, shapes.center_xyz_m])[:, :2]
+    size = np.concatenate([boxes.size_lwh_m, shapes.size_lwh_m])[:, :2]
+    yaw = np.concatenate([boxes.yaw_rad, shapes.yaw_rad])
+    if not len(center):
+        return np.full(len(clusters), np.inf)
+    gap = distance_to_rectangles(clusters.center_xyz_m[:, :2], center, size, yaw)
+    return gap.min(axis=1)
+
+
+def newness(
+    candidates: Clusters, by_time: dict[int, Clusters], trajectory: Trajectory, times_ns: Int64
+) -> Float64:
+    """Return (N,) how empty the place of each candidate was about one second before and after.
+
+    1: nothing stood there in any sweep around then, so the thing moves. 0: something stood there
+    all the time, like a pole, a bin or a corner of a parked car. A place counts as taken when the
+    footprint of any cluster, grown by 0.35 m, covers it. The smaller of before and after is
+    returned: what comes out of occlusion was not seen before but stays. NaN where no sweep
+    lies in the window.
+
+    Args:
+        candidates: clusters of one sweep.
+        by_time: all clusters of the drive.
+        trajectory: ego poses.
+        times_ns: (S,) sweep times, increasing.
+    """
+    if not len(candidates):
+        return np.zeros(0)
+    now_ns = int(candidates.timestamp_ns[0])
+    map_SE3_now = trajectory.at(now_ns)
+    sides = []
+    for sign in (-1, 1):
+        apart_s = sign * (times_ns - now_ns) / 1e9
+        around = times_ns[(apart_s >= PAUSE_S[0]) & (apart_s <= PAUSE_S[1])]
+        taken = []
+        for time_ns in around:
+            then_SE3_now = trajectory.at(int(time_ns)).inverse() @ map_SE3_now
+            places = then_SE3_now.transform_points(candidates.center_xyz_m)[:, :2]
+            taken.append(_covered(places, by_time.get(int(time_ns), Clusters.empty())))
+        sides.append(1.0 - np.mean(taken, axis=0) if taken else np.full(len(candidates), np.nan))
+    return np.fmin(sides[0], sides[1])
+
+
+def _covered(places_xy_m: Float64, clusters: Clusters) -> Mask:
+    """Return (P,) places that the footprint of a cluster covers, grown by 0.35 m."""
+    gap = distance_to_rectangles(
+        places_xy_m,
+        clusters.center_xyz_m[:, :2],
+        clusters.size_lwh_m[:, :2],
+        clusters.yaw_rad,
+    )
+    return np.any(gap <= 0.35, axis=1)

@@ -1,0 +1,55 @@
+"""Scores of slices, and when a slice counts as weak."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SliceScore:
+    """How well the model does on one slice of the test frames.
+
+    Attributes:
+        name: of the slice, for example `pedestrian 0-20 m` or `pedestrian near vehicle`.
+        category: detection category.
+        range_min_m, range_max_m: distance from the ego origin.
+        near: "" or "vehicle".
+        ap, ap_low, ap_high: average precision and its 95 % interval; NaN without boxes.
+        num_boxes, num_frames: what it was measured on.
+    """
+
+    name: str
+    category: str
+    range_min_m: float
+    range_max_m: float
+    near: str
+    ap: float
+    ap_low: float
+    ap_high: float
+    num_boxes: int
+    num_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """When a slice counts as weak, and when it no longer does.
+
+    Attributes:
+        weak_ap: AP below this is weak ...
+        sure_ap: ... if the upper end of the interval lies below this: few frames prove nothing.
+        healed_ap: an open issue stays open until AP reaches this, so that it does not flicker.
+        min_boxes, min_frames: smaller slices are not judged.
+    """
+
+    weak_ap: float = 0.4
+    sure_ap: float = 0.65
+    healed_ap: float = 0.5
+    min_boxes: int = 5
+    min_frames: int = 2
+
+    def is_weak(self, score: SliceScore) -> bool:
+        """Return whether a slice is weak, with enough evidence to say so."""
+        enough = score.num_boxes >= self.min_boxes and score.num_frames >= self.min_frames
+        high = score.ap_high if math.isfinite(score.ap_high) else score.ap
+        return enough and score.ap < self.weak_ap and high < self.sure_ap
