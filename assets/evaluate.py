@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.metadata import table
 from assets.train import detector
-from loop.evaluate import evaluate_model, headline
+from loop.evaluate import evaluate_model
 from loop.simulate import simulate_model
 from loop.turns import current_turn, latest_dataset, latest_model
 from loop.workspace import Workspace
@@ -22,7 +22,7 @@ def evaluation(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """Measure the newest model on the newest dataset's held-out frames."""
     model, data = latest_model(workspace), latest_dataset(workspace)
     measured = evaluate_model(workspace, model, data, current_turn(workspace))
-    figures = headline(measured.evaluation)
+    figures = measured.evaluation.headline()
     rows = [
         {"metric": name, "value": f"{i.value:.3f}", "95 %": f"{i.low:.3f} – {i.high:.3f}"}
         for name, i in figures.items()

@@ -16,7 +16,6 @@ from scene.recording import RecordingId, frame_id
 from storage import layout, lineage, schemas
 from storage.lineage import Node
 from storage.manifest import DatasetManifest
-from training.evaluation.bootstrap import Interval
 from training.evaluation.comparison import Comparison, compare
 from training.evaluation.matching import EvalFrame, Region
 from training.evaluation.metrics import Evaluation, evaluate
@@ -93,12 +92,6 @@ def held_out_frames(
     return frames
 
 
-def headline(evaluation: Evaluation) -> dict[str, Interval]:
-    """Return mAP, NDS and the AP of every category that has truth, by metric name."""
-    categories = {f"AP/{s.category}": s.ap for s in evaluation.classes if s.num_boxes}
-    return {"mAP": evaluation.mean_ap, "NDS": evaluation.nds, **categories}
-
-
 def compare_models(before: Measured, after: Measured) -> Comparison:
     """Return the paired difference between two models on the same held-out frames."""
     return compare(before.evaluation, after.evaluation)
@@ -118,7 +111,7 @@ def _write_rows(workspace: Workspace, measured: Measured, turn: int) -> None:
             "num_boxes": None,
             "num_frames": None,
         }
-        for metric, interval in headline(measured.evaluation).items()
+        for metric, interval in measured.evaluation.headline().items()
     ]
     rows += [
         {

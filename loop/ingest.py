@@ -99,6 +99,7 @@ class _Ingest:
         self.spool = LocalStore(folder)
         self.check = QualityCheck()
         self.truth: dict[int, Boxes] = {}
+        self.times: list[int] = []
 
     def run(self) -> IngestResult:
         """Read, check, write; never raises for bad data."""
@@ -123,6 +124,7 @@ class _Ingest:
         truth = opened.ground_truth or {}
         for sweep in opened.sweeps():
             self.check.add(sweep)
+            self.times.append(sweep.timestamp_ns)
             if sweep.timestamp_ns in truth:
                 boxes = truth[sweep.timestamp_ns]
                 self.truth[sweep.timestamp_ns] = count_points(sweep.points_ego_m, boxes)
@@ -197,7 +199,7 @@ class _Ingest:
                 Node("sweeps", layout.sweeps(name), result.digest),
                 [Node("recording", name, self.source.digest)],
             )
-        times = self.check.timestamps_ns
+        times = self.times
         row = {
             "recording": name,
             "source": self.source.prefix,
