@@ -9,33 +9,39 @@ from markupsafe import Markup
 
 from reporting.model import Interval, SlicePoint
 
-_WIDTH, _HEIGHT = 220.0, 26.0
 
-
-def before_after(before: Interval | None, after: Interval | None, top: float = 1.0) -> Markup:
-    """Return two dots with their intervals on one scale from 0 to `top`."""
-    parts = ['<line class="axis" x1="0" x2="220" y1="13" y2="13"/>']
-    parts += [
-        f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="9" y2="17"/>'
-        for x in (0.5, _WIDTH / 2, _WIDTH - 0.5)
-    ]
+def before_after(
+    before: Interval | None, after: Interval | None, width: float = 220.0, labels: bool = False
+) -> Markup:
+    """Return two dots with their intervals on one scale from 0 to 1, `width` pixels long."""
+    height = 44.0 if labels else 26.0
+    inset = 8.0 if labels else 5.0
+    ticks = [(v, inset + (width - 2 * inset) * v) for v in (0.0, 0.5, 1.0)]
+    parts = [f'<line class="axis" x1="{inset}" x2="{width - inset}" y1="13" y2="13"/>']
+    for value, x in ticks:
+        parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="9" y2="17"/>')
+        if labels:
+            parts.append(f'<text x="{x:.1f}" y="38" text-anchor="middle">{value:g}</text>')
     for name, interval, y in (("before", before, 9.0), ("after", after, 17.0)):
         if interval is None or math.isnan(interval.value):
             continue
-        low, value, high = (_place(v, top) for v in (interval.low, interval.value, interval.high))
+        low, value, high = (
+            inset + (width - 2 * inset) * min(1.0, max(0.0, v))
+            for v in (interval.low, interval.value, interval.high)
+        )
         parts.append(
             f'<line class="{name} span" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
             f'<circle class="{name}" cx="{value:.1f}" cy="{y}" r="4.5"/>'
         )
-    return _svg("".join(parts), _WIDTH, _HEIGHT, "before and after with 95 % intervals")
+    return _svg("".join(parts), width, height, "before and after with 95 % intervals")
 
 
-def history(points: Sequence[SlicePoint], width: float = 240.0, height: float = 96.0) -> Markup:
+def history(points: Sequence[SlicePoint], width: float = 440.0, height: float = 110.0) -> Markup:
     """Return a line over turns with its intervals as a band; AP from 0 to 1."""
     points = [p for p in points if not math.isnan(p.ap.value)]
     if len(points) < 2:
         return Markup("")
-    left, right, top, bottom = 26.0, width - 10.0, 8.0, height - 20.0
+    left, right, top, bottom = 34.0, width - 24.0, 8.0, height - 20.0
     first, last = points[0].turn, points[-1].turn
     xs = [left + (right - left) * (p.turn - first) / max(1, last - first) for p in points]
 
@@ -81,11 +87,6 @@ def loss_curve(
     parts.append(f'<text x="{left}" y="{height - 5}">iteration {first}</text>')
     parts.append(f'<text x="{right}" y="{height - 5}" text-anchor="end">{last}</text>')
     return _svg("".join(parts), width, height, "training loss")
-
-
-def _place(value: float, top: float) -> float:
-    """Return the x position of a value, inside the picture."""
-    return 5.0 + (_WIDTH - 10.0) * min(1.0, max(0.0, value / top))
 
 
 def _horizontal(y: float, left: float, right: float, text: str) -> str:

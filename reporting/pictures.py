@@ -20,6 +20,7 @@ from scene.types import Image as Pixels
 
 Forward = Literal["up", "right"]
 Color = tuple[int, int, int]
+Entry = tuple[str, Color, str]  # style, colour, text of a line in the legend
 
 MATCH_DISTANCE_M: Final = 2.0
 _OVERSAMPLE: Final = 2
@@ -36,6 +37,9 @@ _LABEL: Final = (240, 243, 250)
 _MISSED: Final = (255, 82, 96)
 _QUIET: Final = (120, 132, 156)
 _TEXT: Final = (226, 231, 240)
+_STRIP_PX: Final = 34
+_LINE_PX: Final = 21
+_STRIP: Final = (17, 21, 31)
 _EGO_LWH_M: Final = (4.6, 1.9)
 _REAR_AXLE_TO_CENTER_M: Final = 1.4
 
@@ -101,10 +105,10 @@ def bev_png(
     draw = ImageDraw.Draw(image)
     _draw_rings(draw, canvas)
     _draw_ego(draw, canvas)
-    shown = [boxes for boxes in (annotations, predictions) if boxes is not None]
     missed = np.zeros(0, dtype=bool)
     if predictions is not None:
         predictions = predictions.take(predictions.score >= min_score)
+        predictions = predictions.take(_inside(predictions, view))
         _draw_predictions(draw, canvas, predictions)
     if annotations is not None:
         missed = missed_labels(annotations, predictions) & _inside(annotations, view)
@@ -114,9 +118,8 @@ def bev_png(
     )
     draw = ImageDraw.Draw(image)
     _draw_ring_texts(draw, canvas, image.size)
-    _draw_title(draw, title, image.size)
-    _draw_legend(draw, image.size, _legend(annotations, predictions, missed), bool(shown))
     _draw_scale(draw, canvas, image.size)
+    image = _frame(image, title, _legend(annotations, predictions, missed))
     buffer = io.BytesIO()
     image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         buffer, "PNG", optimize=True
@@ -176,7 +179,7 @@ def _draw_ring_texts(draw: ImageDraw.ImageDraw, canvas: _Canvas, size: tuple[int
     font = _font(12)
     for radius_m in range(20, 121, 20):
         at = canvas.project(np.array([float(radius_m), 0.0])) / _OVERSAMPLE
-        if 0 < at[0] < size[0] - 34 and 40 < at[1] < size[1] - 12:
+        if 0 < at[0] < size[0] - 34 and 0 < at[1] < size[1] - 16:
             draw.text((at[0] + 4, at[1] + 2), f"{radius_m} m", font=font, fill=_QUIET)
 
 
@@ -230,62 +233,65 @@ def _dashed(
         draw.line(line, fill=color, width=4)
 
 
-def _legend(
-    annotations: Boxes | None, predictions: Boxes | None, missed: Mask
-) -> list[tuple[str, Color, str]]:
+def _legend(annotations: Boxes | None, predictions: Boxes | None, missed: Mask) -> list[Entry]:
     """Return (style, colour, text) of each entry that the picture needs."""
-    entries: list[tuple[str, Color, str]] = []
+    entries: list[Entry] = []
     if annotations is not None:
         entries.append(("dashed", _LABEL, "label"))
     if missed.any():
         entries.append(("ring", _MISSED, f"missed ({int(missed.sum())})"))
     if predictions is not None:
         found = set(predictions.category.tolist())
-        entries += [
-            ("box", c.color_rgb, "predicted " + _spoken(c.name))
-            for c in CATEGORIES
-            if c.name in found
-        ]
+        entries += [("box", c.color_rgb, _spoken(c.name)) for c in CATEGORIES if c.name in found]
     return entries
 
 
-def _draw_legend(
-    draw: ImageDraw.ImageDraw,
-    size: tuple[int, int],
-    entries: list[tuple[str, Color, str]],
-    shown: bool,
-) -> None:
-    """Write the entries into the lower left corner, one a line."""
-    if not (shown and entries):
-        return
-    font = _font(13)
-    line_px = 20
-    width = 40 + max(draw.textlength(text, font=font) for _, _, text in entries)
-    top = size[1] - 14 - line_px * len(entries)
-    draw.rounded_rectangle(
-        [8, top - 8, 8 + width + 12, size[1] - 8], radius=6, fill=(16, 20, 30), outline=(44, 54, 76)
-    )
-    for row, (style, color, text) in enumerate(entries):
-        middle = top + row * line_px + line_px // 2 - 2
-        if style == "box":
-            draw.rectangle([18, middle - 5, 36, middle + 5], outline=color, width=2)
-        elif style == "ring":
-            draw.ellipse([20, middle - 7, 34, middle + 7], outline=color, width=2)
-        else:
-            for left in (18, 26, 34):
-                draw.line([left, middle, left + 4, middle], fill=color, width=2)
-        draw.text((46, middle), text, font=font, fill=_TEXT, anchor="lm")
+def _frame(image: Image.Image, title: str, entries: list[Entry]) -> Image.Image:
+    """Return the picture with a strip for the title above and one for the legend below it."""
+    places = _flow(entries, image.width)
+    above = _STRIP_PX if title else 0
+    below = (places[-1][1] + _LINE_PX + 8) if places else 0
+    framed = Image.new("RGB", (image.width, image.height + above + below), _STRIP)
+    framed.paste(image, (0, above))
+    draw = ImageDraw.Draw(framed)
+    _draw_title(draw, title, image.width)
+    for (style, color, text), (left, top) in zip(entries, places, strict=True):
+        middle = above + image.height + top + _LINE_PX // 2
+        _draw_sign(draw, style, color, left, middle)
+        draw.text((left + 28, middle), text, font=_font(13), fill=_TEXT, anchor="lm")
+    return framed
 
 
-def _draw_title(draw: ImageDraw.ImageDraw, title: str, size: tuple[int, int]) -> None:
-    """Write the title on a quiet band, cut to the width of the picture."""
-    if not title:
-        return
+def _flow(entries: list[Entry], width: int) -> list[tuple[int, int]]:
+    """Return (left, top) of each legend entry inside the strip, wrapped at the width."""
+    places: list[tuple[int, int]] = []
+    left, top = 14, 8
+    for _, _, text in entries:
+        need = 28 + int(_font(13).getlength(text)) + 20
+        if left > 14 and left + need > width:
+            left, top = 14, top + _LINE_PX
+        places.append((left, top))
+        left += need
+    return places
+
+
+def _draw_sign(draw: ImageDraw.ImageDraw, style: str, color: Color, left: int, middle: int) -> None:
+    """Draw the sign of a legend entry, 20 pixels wide."""
+    if style == "box":
+        draw.rectangle([left, middle - 5, left + 18, middle + 5], outline=color, width=2)
+    elif style == "ring":
+        draw.ellipse([left + 2, middle - 7, left + 16, middle + 7], outline=color, width=2)
+    else:
+        for start in (left, left + 8, left + 16):
+            draw.line([start, middle, start + 4, middle], fill=color, width=2)
+
+
+def _draw_title(draw: ImageDraw.ImageDraw, title: str, width: int) -> None:
+    """Write the title, cut to the width of the picture."""
     font = _font(15)
-    while len(title) > 4 and draw.textlength(title, font=font) > size[0] - 28:
+    while len(title) > 4 and draw.textlength(title, font=font) > width - 28:
         title = title[:-4].rstrip() + "..."
-    draw.rectangle([0, 0, size[0], 32], fill=(16, 20, 30))
-    draw.text((14, 17), title, font=font, fill=_TEXT, anchor="lm")
+    draw.text((14, _STRIP_PX // 2 + 1), title, font=font, fill=_TEXT, anchor="lm")
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, canvas: _Canvas, size: tuple[int, int]) -> None:

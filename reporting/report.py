@@ -51,7 +51,7 @@ def _template() -> jinja2.Template:
         name: getattr(wording, name)
         for name in (
             "score", "interval", "change", "direction", "count", "plural", "duration", "spoken",
-            "run_tone", "run_label", "run_detail", "num_passed",
+            "measured", "run_tone", "run_label", "run_detail", "num_passed",
         )
     }  # fmt: skip
     environment.globals.update(

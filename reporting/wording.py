@@ -45,7 +45,7 @@ def score(value: float) -> str:
 
 def interval(value: Interval | None) -> str:
     """Return `0.46 (0.39–0.53)`."""
-    if value is None or math.isnan(value.value):
+    if value is None or not measured(value):
         return NOT_MEASURED
     return f"{value.value:.2f} ({value.low:.2f}–{value.high:.2f})"
 
@@ -58,14 +58,18 @@ def change(before: Interval | None, after: Interval | None) -> str:
     return "±0.00" if text in {"+0.00", "-0.00"} else text.replace("-", "−")
 
 
+def measured(value: Interval | None) -> bool:
+    """Return whether there is a figure at all."""
+    return value is not None and not math.isnan(value.value)
+
+
 def direction(before: Interval | None, after: Interval | None) -> str:
-    """Return "good", "bad" or "quiet" for a difference of two figures, 0.005 and more."""
-    if before is None or after is None or math.isnan(after.value - before.value):
+    """Return "good" or "bad" where the two intervals do not overlap, otherwise "quiet"."""
+    if before is None or after is None or not (measured(before) and measured(after)):
         return "quiet"
-    difference = after.value - before.value
-    if abs(difference) < 0.005:
-        return "quiet"
-    return "good" if difference > 0 else "bad"
+    if after.low > before.high:
+        return "good"
+    return "bad" if after.high < before.low else "quiet"
 
 
 def count(number: float) -> str:
@@ -117,8 +121,8 @@ def run_detail(run: ScenarioRun | None) -> str:
     if run is None:
         return ""
     parts = []
-    if math.isfinite(run.min_ttc_s):
-        parts.append(f"closest to a collision: {max(0.0, run.min_ttc_s):.1f} s")
+    if not run.collision and math.isfinite(run.min_ttc_s):
+        parts.append(f"never closer than {max(0.0, run.min_ttc_s):.1f} s to a collision")
     if run.verdict == "perception_failure" and run.first_failed_frame is not None:
         parts.append(f"first missed in frame {run.first_failed_frame}")
     if run.verdict == "planner_failure":
@@ -135,8 +139,7 @@ def num_passed(report: TurnReport, who: str) -> int:
 def main_slice(report: TurnReport) -> SliceLine | None:
     """Return the first targeted slice that both models were measured on."""
     for line in report.slices:
-        pair = (line.before, line.after)
-        if line.targeted and all(i is not None and not math.isnan(i.value) for i in pair):
+        if line.targeted and measured(line.before) and measured(line.after):
             return line
     return None
 
@@ -178,9 +181,9 @@ def _slice_headline(line: SliceLine | None) -> str:
         return ""
     name = line.name[:1].upper() + line.name[1:]
     before, after = score(line.before.value), score(line.after.value)
-    verb = {"good": "up", "bad": "down"}.get(direction(line.before, line.after), "unchanged")
-    if verb == "unchanged":
+    if before == after:
         return f"{name}: unchanged at {after}"
+    verb = "up" if line.after.value > line.before.value else "down"
     return f"{name}: {verb} from {before} to {after}"
 
 
@@ -189,8 +192,10 @@ def _slice_support(report: TurnReport) -> str:
     line = main_slice(report)
     if line is None or line.before is None or line.after is None:
         return ""
-    apart = line.after.low > line.before.high or line.after.high < line.before.low
-    sure = "the intervals do not overlap" if apart else "the intervals overlap"
+    sure = {
+        "good": "they do not overlap",
+        "bad": "they do not overlap",
+    }.get(direction(line.before, line.after), "they overlap, so this may be chance")
     return (
         f"Average precision on {plural(line.num_frames, 'frame')} that no turn trained on; 95 % "
         f"intervals {line.before.low:.2f}–{line.before.high:.2f} before and "
@@ -202,9 +207,11 @@ def _simulation_sentence(report: TurnReport) -> str:
     total = len(report.scenarios)
     if not total or all(line.candidate is None for line in report.scenarios):
         return ""
-    sentence = f"In simulation it passes {num_passed(report, 'candidate')} of {total} scenarios"
+    sentence = (
+        f"In simulation the candidate passes {num_passed(report, 'candidate')} of {total} scenarios"
+    )
     if any(line.champion is not None for line in report.scenarios):
-        sentence += f"; the champion before it passed {num_passed(report, 'champion')}"
+        sentence += f"; the champion before passed {num_passed(report, 'champion')}"
     return sentence + "."
 
 
@@ -254,8 +261,11 @@ def _simulation_step(report: TurnReport) -> Step | None:
     if not total:
         return None
     passed = num_passed(report, "candidate")
-    tone = "good" if passed == total else "bad"
-    return Step("Simulated", f"{passed} of {total}", "scenarios passed", tone)
+    before = num_passed(report, "champion")
+    driven = any(line.champion is not None for line in report.scenarios)
+    tone = "good" if passed == total else "bad" if driven and passed < before else "quiet"
+    note = f"scenarios passed, {before} before" if driven else "scenarios passed"
+    return Step("Simulated", f"{passed} of {total}", note, tone)
 
 
 def _gate_step(report: TurnReport) -> Step | None:
