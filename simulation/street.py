@@ -37,7 +37,7 @@ class StreetStyle:
     parking_left: float = 0.6
     parking_right: float = 0.6
     parking_lane_m: float = 2.2
-    buffer_m: float = 0.4
+    buffer_m: float = 0.7
     pavement_m: float = 4.0
     house_share: float = 0.75
     tree_every_m: float = 14.0

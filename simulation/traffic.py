@@ -21,7 +21,7 @@ def build_drive(late: bool, duration_s: float, rng: np.random.Generator) -> Worl
     """
     road = _road(rng, narrow=late)
     stepping = late and rng.random() < 0.8
-    speed = float(rng.uniform(6.5, 10.0) if stepping else rng.uniform(7.0, 13.5))
+    speed = float(rng.uniform(5.5, 8.3) if stepping else rng.uniform(7.0, 13.5))
     if abs(road.curvature_1pm) > 1e-6:
         speed = min(speed, float(np.sqrt(2.0 / abs(road.curvature_1pm))))
     steps = _stepping_places(speed, duration_s, rng) if stepping else []
@@ -45,6 +45,7 @@ def build_drive(late: bool, duration_s: float, rng: np.random.Generator) -> Worl
     if late:
         crowd.add_people_on_pavement()
         crowd.add_people_between_parked()
+        crowd.add_people_waiting()
         for s, side in steps:
             crowd.add_stepping_out(s, side)
     lane = road.lane_d_m(1)
@@ -75,10 +76,10 @@ def _stepping_places(
     speed_mps: float, duration_s: float, rng: np.random.Generator
 ) -> list[tuple[float, int]]:
     """Draw where people step out, far enough apart for the ego to get going again."""
-    places, s = [], float(rng.uniform(18.0, 34.0))
-    while s < max(0.55 * speed_mps * duration_s, 25.0):
+    places, s = [], 3.8 + speed_mps * float(rng.uniform(3.5, 4.2))
+    while s < max(0.8 * speed_mps * duration_s, 4.3 * speed_mps):
         places.append((s, int(rng.choice([1, -1]))))
-        s += float(rng.uniform(16.0, 30.0))
+        s += float(rng.uniform(16.0, 26.0))
     return places
 
 
@@ -92,6 +93,7 @@ class _Crowd:
     ego_mps: float
     rng: np.random.Generator
     actors: list[Actor] = field(default_factory=list)
+    cycled: set[int] = field(default_factory=set)
 
     def _between(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
@@ -134,6 +136,7 @@ class _Crowd:
         edge = self.road.half_width_m + 0.1
         for i in range(int(self.rng.integers(1, 4))):
             ours = ahead and self.rng.random() < 0.6
+            self.cycled.add(-1 if ours else 1)
             s, speed = self._between(8.0, 60.0), self._between(3.2, 6.5)
             d = -edge if ours else edge
             motion = driving(
@@ -158,12 +161,26 @@ class _Crowd:
 
     def add_people_between_parked(self) -> None:
         """Let people wait or walk at the road side of parked vehicles, clear of the ego's lane."""
-        for i in range(int(self.rng.integers(2, 5))):
-            side = int(self.rng.choice([1, -1]))
-            d = side * (self.road.half_width_m + self._between(0.5, 0.75))
-            s = self._between(10.0, self.style.end_s_m - 60.0)
+        sides = [side for side in (1, -1) if side not in self.cycled]
+        parked = [a for a in self.actors if a.track_id.startswith("parked")]
+        for i in range(int(self.rng.integers(3, 7)) if sides else 0):
+            side = int(self.rng.choice(sides))
+            beside = self.road.half_width_m + self._between(0.25, 0.5)
+            s = self._between(8.0, self.style.end_s_m - 60.0)
             way = self._between(0.6, 6.0) * float(self.rng.choice([-1.0, 1.0]))
-            self._person(f"kerbside-{i}", walking([(s, d), (s + way, d)], self._between(0.5, 1.2)))
+            if any(_in_the_way(a, s, s + way, side * beside) for a in parked):
+                continue
+            route = [(s, side * beside), (s + way, side * beside)]
+            self._person(f"kerbside-{i}", walking(route, self._between(0.5, 1.2)))
+
+    def add_people_waiting(self) -> None:
+        """Let people stand between the bumpers of parked vehicles or behind them at the curb."""
+        for s, side in self.style.gaps_s_m:
+            if self.rng.random() < 0.5:
+                d = self.style.curb_d_m(self.road, side) - self._between(0.2, 0.6)
+                at = s + self._between(-0.3, 0.3)
+                route = [(at, side * d), (at, side * (d + 0.4))]
+                self._person(f"waiting-{s:.0f}-{side}", walking(route, 0.4, wait_s=2.0))
 
     def add_stepping_out(self, s: float, side: int) -> None:
         """Let somebody hidden between two parked vehicles step out as the ego comes."""
@@ -175,7 +192,16 @@ class _Crowd:
         else:  # sees the ego and goes back
             route = [(s, hidden), (s, far + side * self._between(0.0, 0.8)), (s, hidden * 1.2)]
         reach_s = abs(hidden - far) / speed + 0.25
-        notice = s - self.ego_mps * (reach_s + self._between(0.0, 1.0))
+        notice = s - self.ego_mps * (reach_s + self._between(0.3, 1.1))
         self._person(
             f"stepping-{len(self.actors)}", walking(route, speed, starts_at_ego_s_m=notice)
         )
+
+
+def _in_the_way(parked: Actor, start_s_m: float, end_s_m: float, d_m: float) -> bool:
+    """Return whether somebody walking along the road at `d_m` would walk through a vehicle."""
+    length, width, _ = parked.shape.size_lwh_m
+    place, beside = float(parked.motion.s_m[0]), float(parked.motion.d_m[0])
+    apart = place - length / 2 > max(start_s_m, end_s_m) + 0.4
+    apart |= place + length / 2 < min(start_s_m, end_s_m) - 0.4
+    return not apart and abs(beside - d_m) < width / 2 + 0.38
