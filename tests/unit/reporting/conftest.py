@@ -114,7 +114,7 @@ def report(picture: Picture) -> TurnReport:
             ),
             RecordingLine(
                 "broken.veh01", "ROS 2 MCAP", 0, 0, 0.0, "quarantined", False,
-                "the file ends inside a chunk at byte 8,388,608; record it again or upload the rest",
+                "the file ends inside a chunk at byte 8,388,608; upload the rest",
             ),
         ),
         selection_counts=(
