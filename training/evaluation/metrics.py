@@ -117,13 +117,9 @@ class Evaluation:
         raise DataError(f"{category!r} was not evaluated; evaluated: {', '.join(self.categories)}")
 
     def headline(self) -> dict[str, Interval]:
-        """Return what a table shows: mAP, NDS, `AP/<category>` and `AP/<category>/<range>`."""
+        """Return what a table shows: mAP, NDS and `AP/<category>`."""
         by_class = {f"AP/{score.category}": score.ap for score in self.classes}
-        by_range = {
-            f"AP/{score.category}/{score.range_min_m:.0f}-{score.range_max_m:.0f} m": score.ap
-            for score in self.ranges
-        }
-        return {"mAP": self.mean_ap, "NDS": self.nds, **by_class, **by_range}
+        return {"mAP": self.mean_ap, "NDS": self.nds, **by_class}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, matches included; NaN becomes None."""
