@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.feather
 
-from recordings.points import INTENSITY_NAMES, IntensityScale, RawPoints, make_sweep, pick
+from recordings.points import INTENSITY_NAMES, RawPoints, pick
 from recordings.recording import (
     ASSUMED_POSES,
     Damage,
-    SweepGate,
     identity_trajectory,
 )  # fmt: skip
+from recordings.sweep_builder import SweepBuilder
 from recordings.tracks import with_velocities
 from scene.box import Boxes
 from scene.calibration import Calibration
@@ -70,18 +71,12 @@ class Argoverse2Recording:
 
     def sweeps(self) -> Iterator[Sweep]:
         """Yield the sweeps, one file each."""
-        gate = SweepGate(self.trajectory, self.damage)
-        scale = IntensityScale()
+        builder = SweepBuilder(self.trajectory, self.damage, SE3.identity())
         for timestamp_ns, path in self._files:
             where = f"{LIDAR_FOLDER}/{path.name}"
-            if not gate.admits(timestamp_ns, where):
-                continue
-            try:
-                table = _read(path, ("x", "y", "z"))
-            except FormatError as error:
-                self.damage.append(Damage(where, str(error), f"sweep {timestamp_ns}"))
-                continue
-            yield make_sweep(_raw_points(table), timestamp_ns, SE3.identity(), scale)[0]
+            sweep = builder.build(timestamp_ns, where, partial(_raw_points, path))
+            if sweep is not None:
+                yield sweep
 
     def _ground_truth(self, path: Path, times: list[int]) -> dict[int, Boxes] | None:
         if not path.exists():
@@ -122,7 +117,9 @@ def _matrix(table: pa.Table, names: tuple[str, ...]) -> Float64:
     return np.stack([table.column(name).to_numpy().astype(np.float64) for name in names], axis=1)
 
 
-def _raw_points(table: pa.Table) -> RawPoints:
+def _raw_points(path: Path) -> RawPoints:
+    table = _read(path, ("x", "y", "z"))
+
     def column(name: str | None) -> np.ndarray[tuple[int], np.dtype[np.generic]] | None:
         return None if name is None else table.column(name).to_numpy()
 

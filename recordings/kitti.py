@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,9 @@ import numpy as np
 
 from recordings import kitti_poses
 from recordings.kitti_tracklets import read_tracklets
-from recordings.points import IntensityScale, RawPoints, make_sweep
-from recordings.recording import ASSUMED_POSES, Damage, SweepGate, identity_trajectory
+from recordings.points import RawPoints
+from recordings.recording import ASSUMED_POSES, Damage, identity_trajectory
+from recordings.sweep_builder import SweepBuilder
 from recordings.tracks import with_velocities
 from scene.box import Boxes
 from scene.calibration import Calibration
@@ -71,20 +73,15 @@ class KittiRecording:
 
     def sweeps(self) -> Iterator[Sweep]:
         """Yield the scans in order of their numbers."""
-        gate = SweepGate(self.trajectory, self.damage)
-        scale = IntensityScale()
+        builder = SweepBuilder(self.trajectory, self.damage, EGO_SE3_VELODYNE)
         for where, number, data in self._scans():
-            lost = f"scan {number}"
-            if not 0 <= number < len(self._times):
+            if number >= len(self._times):
                 what = f"no time for scan {number}: the times file has {len(self._times)} lines"
-                self.damage.append(Damage(where, what, lost))
-            elif len(data) % _POINT_BYTES:
-                what = f"{len(data)} bytes are not whole points of {_POINT_BYTES} bytes"
-                self.damage.append(Damage(where, what, lost))
-            elif gate.admits(int(self._times[number]), where):
-                points = np.frombuffer(data, dtype="<f4").reshape(-1, 4)
-                raw = RawPoints(points[:, :3], points[:, 3], None, None)
-                yield make_sweep(raw, int(self._times[number]), EGO_SE3_VELODYNE, scale)[0]
+                self.damage.append(Damage(where, what, f"scan {number}"))
+                continue
+            sweep = builder.build(int(self._times[number]), where, partial(_raw_points, data))
+            if sweep is not None:
+                yield sweep
 
     def _scans(self) -> Iterator[tuple[str, int, bytes]]:
         """Yield file name, scan number and bytes."""
@@ -136,6 +133,13 @@ class KittiRecording:
         if ASSUMED_POSES in self.calibration.assumed:
             return by_time
         return with_velocities(by_time, self.trajectory)
+
+
+def _raw_points(data: bytes) -> RawPoints:
+    if len(data) % _POINT_BYTES:
+        raise FormatError(f"{len(data)} bytes are not whole points of {_POINT_BYTES} bytes")
+    points = np.frombuffer(data, dtype="<f4").reshape(-1, 4)
+    return RawPoints(points[:, :3], points[:, 3], None, None)
 
 
 def _archive(folder: Path) -> Path | None:

@@ -13,21 +13,16 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from recordings import pointcloud2, ros_messages
-from recordings.frames import EGO_NAMES, FrameTree
+from recordings.frames import FrameTree
 from recordings.mcap_file import MAGIC, Channel, McapFile, Message
+from recordings.mcap_poses import LoosePoses, calibrate, ego_trajectory
 from recordings.mcap_truth import ground_truth
-from recordings.points import IntensityScale, make_sweep
-from recordings.recording import (
-    ASSUMED_POSES,
-    Damage,
-    SweepGate,
-    empty_trajectory,
-    identity_trajectory,
-)  # fmt: skip
+from recordings.recording import ASSUMED_POSES, Damage
 from recordings.ros_messages import (
     DETECTIONS,
     ODOMETRY,
@@ -38,10 +33,10 @@ from recordings.ros_messages import (
     frame_name,
     pose_values,
 )  # fmt: skip
+from recordings.sweep_builder import SweepBuilder
 from scene.box import Boxes
-from scene.calibration import Calibration
 from scene.errors import FormatError
-from scene.pose import SE3, Trajectory
+from scene.pose import SE3
 from scene.recording import RecordingId
 from scene.sweep import Sweep
 
@@ -49,7 +44,6 @@ logger = logging.getLogger(__name__)
 
 CACHE_BYTES: Final = 256 * 2**20
 _POSES: Final = (POSE, POSE_WITH_COVARIANCE)
-_MIN_LOOSE_POSES: Final = 3
 
 
 class _Place(NamedTuple):
@@ -77,7 +71,7 @@ class _Scan:
     cached: list[tuple[str, int, bytes]] = field(default_factory=list)
     rest: _Place | None = None
     tree: FrameTree = field(default_factory=FrameTree)
-    loose: dict[str, list[tuple[str, int, tuple[float, ...]]]] = field(default_factory=dict)
+    loose: LoosePoses = field(default_factory=dict)
     detections: dict[str, list[tuple[str, int, Boxes]]] = field(default_factory=dict)
 
 
@@ -109,8 +103,10 @@ class McapRecording:
         self.sensor = frame_name(scan.frame.get(self._topic, ""))
         self._cached = [(log, data) for topic, log, data in scan.cached if topic == self._topic]
         self._rest = scan.rest
-        ego, self.calibration = _calibrate(scan, self.sensor)
-        self.trajectory = self._trajectory(scan, ego, stamps)
+        ego, calibration = calibrate(scan.tree, self.sensor)
+        self.trajectory, self.calibration = ego_trajectory(
+            scan.tree, scan.loose, ego, calibration, stamps
+        )
         self.ground_truth = ground_truth(
             scan.detections, scan.tree, ego, self.trajectory, stamps, self.damage,
             moving=ASSUMED_POSES not in self.calibration.assumed,
@@ -118,31 +114,18 @@ class McapRecording:
 
     def sweeps(self) -> Iterator[Sweep]:
         """Yield the clouds of the lidar in file order; what cannot be used goes to `damage`."""
-        gate = SweepGate(self.trajectory, self.damage)
-        scale = IntensityScale()
         ego_SE3_sensor = self.calibration.of(self.sensor) if self.sensor else SE3.identity()
-        timed = True
+        builder = SweepBuilder(self.trajectory, self.damage, ego_SE3_sensor, self._time_origin_ns)
         for log_time, data in self._clouds():
             try:
                 cloud = pointcloud2.parse(data)
-                timestamp_ns = cloud.stamp_ns or log_time
-                if not gate.admits(timestamp_ns, self._topic):
-                    continue
-                raw = pointcloud2.columns(cloud)
             except FormatError as error:
                 self.damage.append(Damage(self._topic, str(error), f"cloud logged at {log_time}"))
                 continue
-            sweep, sensible = make_sweep(
-                raw, timestamp_ns, ego_SE3_sensor, scale, self._time_origin_ns
-            )
-            if len(raw.xyz_m) and not len(sweep):
-                what = f"all {len(raw.xyz_m)} points are NaN, infinite or zero"
-                self.damage.append(Damage(self._topic, what, f"sweep {timestamp_ns}"))
-            if timed and not sensible:
-                timed = False
-                what = f"point times at {timestamp_ns} ns lie over 2 s from the header stamp"
-                self.damage.append(Damage(self._topic, what, "per-point times"))
-            yield sweep
+            read = partial(pointcloud2.columns, cloud)
+            sweep = builder.build(cloud.stamp_ns or log_time, self._topic, read)
+            if sweep is not None:
+                yield sweep
 
     def _scan_files(self) -> _Scan:
         scan = _Scan()
@@ -229,19 +212,6 @@ class McapRecording:
             message += f"; {self.damage[0].where}: {self.damage[0].what}"
         return message
 
-    def _trajectory(self, scan: _Scan, ego: str, stamps: list[int]) -> Trajectory:
-        """Return `map_SE3_ego`, or one that stands still if the recording has no poses."""
-        root = scan.tree.root_of(ego)
-        if root is None:
-            _adopt_loose_poses(scan, ego)
-            root = scan.tree.root_of(ego)
-        track = empty_trajectory() if root is None else scan.tree.trajectory(root, ego)
-        if len(track):
-            return track
-        assumed = self.calibration.assumed | {ASSUMED_POSES}
-        self.calibration = Calibration(self.calibration.ego_SE3_sensor, assumed)
-        return identity_trajectory(stamps) if stamps else track
-
     def _clouds(self) -> Iterator[tuple[int, memoryview]]:
         """Yield log time and bytes of every cloud: the kept ones, then those still in the file."""
         for log_time, data in self._cached:
@@ -274,48 +244,3 @@ def _take_transforms(tree: FrameTree, message: object, *, static: bool) -> None:
             tree.add_static(parent, child, pose)
         elif (parent, child) not in tree.static:
             tree.add_moving(parent, child, ros_messages.stamp_ns(transform.header), pose)
-
-
-def _adopt_loose_poses(scan: _Scan, ego: str) -> None:
-    """Take the most frequent poses without a child frame for those of the ego vehicle."""
-    topic = max(sorted(scan.loose), key=lambda name: len(scan.loose[name]), default="")
-    poses = scan.loose.get(topic, [])
-    if len(poses) < _MIN_LOOSE_POSES:  # a goal that was set now and then is no trajectory
-        return
-    for frame, time, pose in poses:
-        if frame != ego:
-            scan.tree.add_moving(frame, ego, time, pose)
-
-
-def _calibrate(scan: _Scan, sensor: str) -> tuple[str, Calibration]:
-    """Return the name of the ego frame and the extrinsics known for it.
-
-    The ego frame is the first usual name that the lidar is fixed to, else the usual name that
-    moves, else the topmost frame above the lidar.
-    """
-    tree, names = scan.tree, scan.tree.frames()
-    usual = [name for name in EGO_NAMES if name in names or name == sensor]
-    fixed = [name for name in usual if not sensor or tree.static_between(name, sensor) is not None]
-    moving = [name for name in usual if tree.root_of(name)]
-    ego = next(iter([*fixed, *moving]), "") or _topmost(tree, sensor)
-    sensors = {
-        name: pose for name in sorted(names) if (pose := tree.static_between(ego, name)) is not None
-    }
-    if not sensor or sensor in sensors:
-        return ego, Calibration(sensors)
-    if sensor == ego:
-        known = Calibration({**sensors, sensor: SE3.identity()})
-        assumed = frozenset() if sensor in EGO_NAMES else frozenset({sensor})
-        return ego, Calibration(known.ego_SE3_sensor, assumed)
-    sensors[sensor] = SE3.identity()
-    return ego, Calibration(sensors, frozenset({sensor}))
-
-
-def _topmost(tree: FrameTree, sensor: str) -> str:
-    """Return the frame that the sensor's static chain hangs on, or what the odometry moves."""
-    if sensor:
-        parents = {child: parent for parent, child in tree.static}
-        while sensor in parents:
-            sensor = parents[sensor]
-        return sensor
-    return next((child for _, child in sorted(tree.moving)), "base_link")

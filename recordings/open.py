@@ -19,8 +19,8 @@ SUPPORTED: Final = (
     "PCD file or folder"
 )
 _FOREIGN: Final = (
-    (b"#ROSBAG V2.0", "a ROS 1 bag; convert it: `rosbags-convert --src x.bag --dst x` and then to MCAP"),
-    (b"SQLite format 3", "a SQLite database, perhaps a rosbag2 .db3; convert it: `ros2 bag convert`"),
+    (b"#ROSBAG V2.0", "a ROS 1 bag; convert it to a ROS 2 MCAP with rosbags-convert"),
+    (b"SQLite format 3", "a SQLite database, perhaps a rosbag2; convert it: `ros2 bag convert`"),
     (b"\x28\xb5\x2f\xfd", "a zstd file, perhaps a compressed bag file; decompress it: `zstd -d`"),
     (b"LASF", "a LAS/LAZ survey file without sweeps; export the sweeps as PCD files"),
     (b"ARROW1", "an Arrow/Feather table; upload the whole Argoverse 2 log folder"),
@@ -109,6 +109,7 @@ def _describe_folder(folder: Path, files: list[Path]) -> str:
         return "the recording lies deeper; give its own folder"
     if files:
         names = ", ".join(path.name for path in files[:5])
-        return f"no reader knows these files: {names}; {files[0].name}: {_describe(_head(files[0], 64))}"
+        first = _describe(_head(files[0], 64))
+        return f"no reader knows these files: {names}; {files[0].name}: {first}"
     names = ", ".join(sorted(path.name for path in folder.iterdir())[:5])
     return f"no recording in this folder ({names or 'it is empty'})"

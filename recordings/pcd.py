@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from recordings import pcd_file
-from recordings.points import IntensityScale, make_sweep
 from recordings.recording import (
     ASSUMED_CLOCK,
     ASSUMED_POSES,
     Damage,
-    SweepGate,
     identity_trajectory,
 )
+from recordings.sweep_builder import SweepBuilder
 from scene.box import Boxes
 from scene.calibration import Calibration
 from scene.errors import FormatError
@@ -69,24 +69,12 @@ class PcdRecording:
 
     def sweeps(self) -> Iterator[Sweep]:
         """Yield one sweep a file."""
-        gate = SweepGate(self.trajectory, self.damage)
-        scale = IntensityScale()
+        builder = SweepBuilder(self.trajectory, self.damage, SE3.identity())
         for timestamp_ns, path in self._files:
-            if not gate.admits(timestamp_ns, path.name):
-                continue
-            try:
-                raw = pcd_file.read_points(path)
-            except FormatError as error:
-                self.damage.append(Damage(path.name, str(error), f"sweep {timestamp_ns}"))
-                continue
-            sweep, sensible = make_sweep(raw, timestamp_ns, SE3.identity(), scale)
-            if len(raw.xyz_m) and not len(sweep):
-                what = f"all {len(raw.xyz_m)} points are NaN, infinite or zero"
-                self.damage.append(Damage(path.name, what, f"sweep {timestamp_ns}"))
-            if not sensible:
-                what = "point times lie over 2 s from the time of the file"
-                self.damage.append(Damage(path.name, what, "per-point times"))
-            yield sweep
+            read = partial(pcd_file.read_points, path)
+            sweep = builder.build(timestamp_ns, path.name, read)
+            if sweep is not None:
+                yield sweep
 
     def _readable(self, paths: list[Path]) -> tuple[list[tuple[Path, int]], list[SE3]]:
         """Return the files whose header can be read, with their number, and their viewpoints."""

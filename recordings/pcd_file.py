@@ -1,4 +1,4 @@
-"""PCD files: ascii, binary and binary_compressed. Format: pointclouds.org, "The PCD file format"."""
+"""PCD files: ascii, binary, binary_compressed. Format: pointclouds.org, "The PCD file format"."""
 
 from __future__ import annotations
 

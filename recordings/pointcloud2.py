@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from recordings.points import INTENSITY_NAMES, RING_NAMES, TIME_NAMES, RawPoints, pick
 from scene.errors import FormatError
-from scene.types import Float32
 
 # sensor_msgs/PointField datatype numbers.
 _DATATYPE: Final = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
@@ -23,7 +22,7 @@ class Field(NamedTuple):
     name: str
     offset: int
     kind: str
-    count: int
+    num: int
 
 
 class Cloud(NamedTuple):
@@ -35,7 +34,7 @@ class Cloud(NamedTuple):
         fields: point layout.
         data: (height, row_step) bytes of the points, a view of the message.
         shape: height, width.
-        point_step: bytes from one point to the next.
+        steps: bytes from one row to the next, from one point to the next.
         byte_order: "<" or ">" of the point data.
     """
 
@@ -63,6 +62,9 @@ class _Cursor:
         (value,) = struct.unpack_from(self.order + "I", self._data, self._at)
         self._at += 4
         return value
+
+    def skip(self, size: int) -> None:
+        self._at += size
 
     def u8(self) -> int:
         value = self._data[self._at]
@@ -109,7 +111,7 @@ def parse(data: memoryview) -> Cloud:
 def _parse(data: memoryview) -> Cloud:
     stamp_ns = stamp_of(data)
     cursor = _Cursor(data)
-    cursor.u32(), cursor.u32()
+    cursor.skip(8)  # the stamp
     frame = cursor.text()
     shape = (cursor.u32(), cursor.u32())
     num_fields = cursor.u32()
@@ -138,7 +140,7 @@ def _check_sizes(
     if height * width == 0:
         return
     for field in fields:
-        end = field.offset + np.dtype(field.kind).itemsize * field.count
+        end = field.offset + np.dtype(field.kind).itemsize * field.num
         if end > point_step:
             raise FormatError(f"field {field.name!r} ends at byte {end} of {point_step} a point")
     needed = (height - 1) * row_step + width * point_step
@@ -186,8 +188,3 @@ def _view(cloud: Cloud, fields: list[Field]) -> NDArray[np.generic]:
     )
     dtype = strided.dtype.newbyteorder("=") if len(fields) == 1 else np.float32
     return strided.reshape(-1, len(fields)).astype(dtype)
-
-
-def xyz(cloud: Cloud) -> Float32:
-    """Return (N, 3) float32 points as stored, NaN included."""
-    return columns(cloud).xyz_m

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scene.errors import DataError
 from scene.pose import SE3
-from scene.sweep import Sweep
 from scene.types import Float32, Mask
 
 INTENSITY_NAMES: Final = ("intensity", "reflectivity", "reflectance", "i", "intensities")
@@ -119,30 +119,18 @@ def offsets_ns(
     return relative.astype(np.int32)
 
 
-def make_sweep(
-    raw: RawPoints,
-    timestamp_ns: int,
-    ego_SE3_sensor: SE3,
-    scale: IntensityScale,
-    time_origin_ns: int = 0,
-) -> tuple[Sweep, bool]:
-    """Return the sweep in the ego frame and whether its per-point times made sense.
+def clean(raw: RawPoints) -> RawPoints:
+    """Return the real returns of a cloud.
 
-    Points without a real return are dropped; see `valid_points`.
+    Some NaN points are normal: an organised cloud keeps a cell for every beam that saw nothing.
+
+    Raises:
+        DataError: if the cloud has points and none of them is a real return.
     """
     keep = valid_points(raw.xyz_m)
-    if not keep.all():
-        raw = raw.take(keep)
-    count = len(raw.xyz_m)
-    offset = offsets_ns(raw.time, timestamp_ns, count, time_origin_ns)
-    sweep = Sweep(
-        timestamp_ns,
-        to_ego(raw.xyz_m, ego_SE3_sensor),
-        scale.apply(raw.intensity, count),
-        np.zeros(count, dtype=np.int32) if offset is None else offset,
-        None if raw.ring is None else raw.ring.astype(np.uint16),
-    )
-    return sweep, offset is not None
+    if len(keep) and not keep.any():
+        raise DataError(f"all {len(keep)} points are NaN, infinite or zero")
+    return raw if keep.all() else raw.take(keep)
 
 
 def to_ego(xyz_m: Float32, ego_SE3_sensor: SE3) -> Float32:

@@ -75,38 +75,3 @@ def identity_trajectory(timestamps_ns: Sequence[int]) -> Trajectory:
 def empty_trajectory() -> Trajectory:
     """Return a trajectory without poses."""
     return Trajectory(np.zeros(0, dtype=np.int64), np.zeros((0, 4)), np.zeros((0, 3)))
-
-
-class SweepGate:
-    """Lets a sweep pass if it comes later than the last one and has an ego pose near its time."""
-
-    def __init__(self, trajectory: Trajectory, damage: list[Damage]) -> None:
-        self._times = trajectory.timestamps_ns
-        self._damage = damage
-        self._last: int | None = None
-
-    def admits(self, timestamp_ns: int, where: str) -> bool:
-        """Return whether to read the sweep at this time; a refusal is recorded as damage."""
-        problem = self._problem(timestamp_ns)
-        if problem:
-            self._damage.append(Damage(where, problem, f"sweep {timestamp_ns}"))
-            return False
-        self._last = timestamp_ns
-        return True
-
-    def _problem(self, timestamp_ns: int) -> str:
-        if self._last is not None and timestamp_ns <= self._last:
-            order = "repeats" if timestamp_ns == self._last else "goes back behind"
-            return f"time {timestamp_ns} ns {order} the sweep before it at {self._last} ns"
-        if not len(self._times):
-            return "the recording has no ego poses"
-        first, last = int(self._times[0]), int(self._times[-1])
-        outside_ns = max(first - timestamp_ns, timestamp_ns - last)
-        if outside_ns > MAX_POSE_EXTRAPOLATION_NS:
-            return f"{outside_ns / 1e9:.3f} s outside the ego poses [{first}, {last}] ns"
-        upper = int(np.clip(np.searchsorted(self._times, timestamp_ns), 1, len(self._times) - 1))
-        if len(self._times) > 1 and outside_ns < 0:
-            gap_ns = int(self._times[upper] - self._times[upper - 1])
-            if gap_ns > MAX_POSE_GAP_NS:
-                return f"inside a gap of {gap_ns / 1e9:.3f} s between two ego poses"
-        return ""

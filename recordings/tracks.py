@@ -9,7 +9,7 @@ import numpy as np
 
 from scene.box import Boxes
 from scene.pose import Trajectory, quat_to_matrix
-from scene.types import Float64, Int64
+from scene.types import Float64, Int64, Text
 
 # nuScenes: nothing is said about the velocity over a longer gap.
 MAX_GAP_S: Final = 1.5
@@ -46,9 +46,7 @@ def with_velocities(frames: dict[int, Boxes], trajectory: Trajectory) -> dict[in
     }
 
 
-def _central_differences(
-    center_m: Float64, times_ns: Int64, track: np.ndarray[tuple[int], np.dtype[np.str_]]
-) -> Float64:
+def _central_differences(center_m: Float64, times_ns: Int64, track: Text) -> Float64:
     """Return (N, 3) velocities of (N, 3) positions that belong to the named tracks."""
     order = np.lexsort((times_ns, track))
     center, time, name = center_m[order], times_ns[order] / 1e9, track[order]
