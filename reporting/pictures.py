@@ -150,8 +150,8 @@ def _splat(points_ego_m: Float, canvas: _Canvas) -> Pixels:
     width, height = canvas.size
     image = np.empty((height, width, 3), dtype=np.uint8)
     image[:] = _BACKGROUND
-    order = np.argsort(points_ego_m[:, 2], kind="stable")
-    points = points_ego_m[order]
+    points = points_ego_m[np.isfinite(points_ego_m).all(axis=1)]
+    points = points[np.argsort(points[:, 2], kind="stable")]
     corner = np.floor(canvas.project(points[:, :2])).astype(np.int64)
     reach = 3
     inside = ((corner >= 0) & (corner < np.array([width - reach, height - reach]))).all(axis=1)

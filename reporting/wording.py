@@ -74,7 +74,7 @@ def direction(before: Interval | None, after: Interval | None) -> str:
 
 def count(number: float) -> str:
     """Return 1234567 as `1.2 M`."""
-    if number >= 999_950:
+    if number >= 999_500:
         return f"{number / 1e6:.1f} M"
     if number >= 10_000:
         return f"{number / 1e3:.0f} k"

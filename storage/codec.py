@@ -8,57 +8,32 @@ plane is compressed with zstd. `lossless` keeps order and float bits instead.
 
 from __future__ import annotations
 
-import struct
-import zlib
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from scene.errors import DataError, FormatError
 from scene.sweep import Sweep
 from scene.types import Float32, Int64
+from storage.codec_envelope import (
+    HAS_RING,
+    HAS_TIME,
+    LOSSLESS,
+    MAX_POINTS,
+    Header,
+    seal,
+    unseal,
+)
 
-MAGIC: Final = b"SLPC"
-VERSION: Final = 1
 DEFAULT_STEP_M: Final = 0.001
 
-_LOSSLESS, _HAS_RING, _HAS_TIME = 1, 2, 4
-_HEADER = struct.Struct("<4sBBHIdI")  # magic, version, flags, streams, points, step_m, time_step_ns
-_STREAM = struct.Struct("<II")  # raw size, stored size
-_CRC = struct.Struct("<I")
-_MAX_POINTS = 1 << 26
 _MAX_STEPS = 1 << 30
 _INTENSITY_LEVELS = 255
 _SCRAMBLED_M = 2.0
 
 Uint32 = NDArray[np.uint32]
 Plane = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """The fixed part of an encoded sweep."""
-
-    flags: int
-    num_streams: int
-    num_points: int
-    step_m: float
-    time_step_ns: int
-
-    @property
-    def lossless(self) -> bool:
-        return bool(self.flags & _LOSSLESS)
-
-    @property
-    def has_ring(self) -> bool:
-        return bool(self.flags & _HAS_RING)
-
-    @property
-    def has_time(self) -> bool:
-        return bool(self.flags & _HAS_TIME)
 
 
 def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = False) -> bytes:
@@ -78,12 +53,12 @@ def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = Fal
         raise DataError(f"point codec: step_m must be positive, got {step_m}")
     _check(sweep, step_m, lossless)
     flags = (
-        (_LOSSLESS if lossless else 0)
-        | (_HAS_RING if sweep.ring is not None else 0)
-        | (_HAS_TIME if sweep.offset_ns.any() else 0)
+        (LOSSLESS if lossless else 0)
+        | (HAS_RING if sweep.ring is not None else 0)
+        | (HAS_TIME if sweep.offset_ns.any() else 0)
     )
     order = None if lossless else _order(sweep)
-    time_step_ns = _time_step(sweep.offset_ns, order) if flags & _HAS_TIME else 1
+    time_step_ns = _time_step(sweep.offset_ns, order) if flags & HAS_TIME else 1
     planes: list[Plane] = []
     if lossless:
         for column in (*sweep.points_ego_m.T, sweep.intensity):
@@ -92,11 +67,10 @@ def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = Fal
         planes += _quantised_planes(sweep, order, step_m)
     if sweep.ring is not None:
         planes += _delta_planes(sweep.ring.astype(np.uint32), order)
-    if flags & _HAS_TIME:
+    if flags & HAS_TIME:
         column_number, rest = _divide(sweep.offset_ns, time_step_ns)
         planes += _delta_planes(column_number, order) + _delta_planes(rest, order)
-    head = _HEADER.pack(MAGIC, VERSION, flags, len(planes), len(sweep), step_m, time_step_ns)
-    return _seal(head, planes)
+    return seal(Header(flags, len(sweep), step_m, time_step_ns), planes)
 
 
 def decode(data: bytes, timestamp_ns: int) -> Sweep:
@@ -109,7 +83,7 @@ def decode(data: bytes, timestamp_ns: int) -> Sweep:
     Raises:
         FormatError: if the bytes are damaged, cut, or of a version this reader does not know.
     """
-    header, streams = _open(data)
+    header, streams = unseal(data)
     fields = _Streams(streams, header.num_points)
     if header.lossless:
         xyzi = np.stack([fields.bits().view(np.float32) for _ in range(4)], axis=1)
@@ -128,8 +102,8 @@ def decode(data: bytes, timestamp_ns: int) -> Sweep:
 
 def _check(sweep: Sweep, step_m: float, lossless: bool) -> None:
     """Refuse what the format cannot hold."""
-    if len(sweep) > _MAX_POINTS:
-        raise DataError(f"sweep {sweep.timestamp_ns}: {len(sweep)} points, at most {_MAX_POINTS}")
+    if len(sweep) > MAX_POINTS:
+        raise DataError(f"sweep {sweep.timestamp_ns}: {len(sweep)} points, at most {MAX_POINTS}")
     if not len(sweep):
         return
     # min and max are NaN or infinite exactly when some value is, and need no temporary array
@@ -213,62 +187,6 @@ def _byte_planes(bits: Uint32) -> list[Plane]:
     """Return the four byte planes of (N,) words, lowest first."""
     table = bits.astype("<u4").view(np.uint8).reshape(-1, 4)
     return [np.ascontiguousarray(table[:, i]) for i in range(4)]
-
-
-def _seal(head: bytes, planes: list[Plane]) -> bytes:
-    """Compress the planes and put header, directory, streams and checksum together."""
-    compressor = zstandard.ZstdCompressor(level=1)
-    stored = [compressor.compress(plane.data) if len(plane) else b"" for plane in planes]
-    directory = b"".join(_STREAM.pack(len(p), len(s)) for p, s in zip(planes, stored, strict=True))
-    body = b"".join([head, directory, *stored])
-    return body + _CRC.pack(zlib.crc32(body))
-
-
-def _open(data: bytes) -> tuple[_Header, list[bytes]]:
-    """Check the envelope; return the header and the raw streams."""
-    if len(data) < _HEADER.size + _CRC.size or data[:4] != MAGIC:
-        raise FormatError(f"point codec: {len(data)} bytes that do not begin with {MAGIC!r}")
-    _, version, *numbers = _HEADER.unpack_from(data)
-    if version != VERSION:
-        raise FormatError(f"point codec: version {version}; this reader knows version {VERSION}")
-    header = _Header(*numbers)
-    if _CRC.unpack(data[-_CRC.size :])[0] != zlib.crc32(memoryview(data)[: -_CRC.size]):
-        raise FormatError(f"point codec: checksum of {len(data)} bytes is wrong: damaged or cut")
-    start = _HEADER.size + header.num_streams * _STREAM.size
-    if header.num_points > _MAX_POINTS or start > len(data) - _CRC.size:
-        raise FormatError(
-            f"point codec: header claims {header.num_points} points, {header.num_streams} streams"
-        )
-    return header, _streams(data, header, start)
-
-
-def _streams(data: bytes, header: _Header, start: int) -> list[bytes]:
-    """Decompress every stream, believing no size that does not fit the number of points."""
-    decompressor = zstandard.ZstdDecompressor()
-    sizes = list(_STREAM.iter_unpack(memoryview(data)[_HEADER.size : start]))
-    if start + sum(stored for _, stored in sizes) != len(data) - _CRC.size:
-        raise FormatError("point codec: stream sizes do not add up to the length of the bytes")
-    streams = []
-    for raw, stored in sizes:
-        if raw > 4 * header.num_points:
-            raise FormatError(f"point codec: a stream of {raw} bytes at byte {start} is too large")
-        streams.append(_decompress(decompressor, data[start : start + stored], raw, start))
-        start += stored
-    return streams
-
-
-def _decompress(
-    decompressor: zstandard.ZstdDecompressor, stored: bytes, raw: int, at: int
-) -> bytes:
-    """Return exactly `raw` bytes of one stream."""
-    if not raw:
-        return b""
-    try:
-        if zstandard.frame_content_size(stored) == raw:
-            return decompressor.decompress(stored)
-    except zstandard.ZstdError as error:
-        raise FormatError(f"point codec: stream at byte {at}: {error}") from error
-    raise FormatError(f"point codec: stream at byte {at} does not hold the {raw} bytes it claims")
 
 
 class _Streams:
