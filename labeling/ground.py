@@ -77,11 +77,12 @@ def find_ground(points_ego_m: Float, view: BevView, cell_m: float = 4.0) -> Grou
         int(np.ceil((view.y_max_m - view.y_min_m) / cell_m)),
     )
     origin = np.array([view.x_min_m, view.y_min_m])
-    cell = np.floor((points_ego_m[:, :2] - origin) / cell_m).astype(np.int64)
-    inside = ((cell >= 0) & (cell < shape)).all(axis=1) & np.isfinite(points_ego_m).all(axis=1)
+    points = points_ego_m[np.isfinite(points_ego_m).all(axis=1)]
+    cell = np.floor((points[:, :2] - origin) / cell_m).astype(np.int64)
+    inside = ((cell >= 0) & (cell < shape)).all(axis=1)
     flat = cell[inside, 0] * shape[1] + cell[inside, 1]
     height = np.full(shape[0] * shape[1], np.nan)
-    z = points_ego_m[inside, 2]
+    z = points[inside, 2]
     order = np.lexsort([z, flat])
     cells, starts, counts = np.unique(flat[order], return_index=True, return_counts=True)
     low = starts + (counts * _LOW_SHARE).astype(np.int64)

@@ -12,7 +12,7 @@ from labeling.backend import LabelResult, LabelTask, Pending, task_id_of
 from labeling.picture import draw_frame, encode_png
 from labeling.project import Project, TaskRow
 from labeling.reconcile import Changes, find_changes, read_regions, to_boxes
-from labeling.server import Server, UnavailableError
+from labeling.server import GoneError, Server, UnavailableError
 from labeling.tasks import TaskContext, make_context, make_prediction
 from scene.bev import BevView
 from scene.box import Boxes, count_points
@@ -137,23 +137,34 @@ class LabelStudioBackend:
                     f"tasks in {attempts} attempts, first {missing[0].task_id}; see its log"
                 )
             attempts += 1
-            for task in missing:
-                if task.task_id not in payloads:
-                    payloads[task.task_id] = self._payload(task)
             try:
+                for task in missing:
+                    if task.task_id not in payloads:
+                        payloads[task.task_id] = self._payload(task)
                 self.project.import_tasks([payloads[task.task_id] for task in missing])
             except UnavailableError as error:
                 if not error.maybe_done:
                     raise
                 _LOG.warning("import with unknown outcome, looking for its tasks: %s", error)
+            except GoneError:
+                payloads.clear()  # the pictures went with the project
+                self._opened = None
 
     def _rows_of(self, batch: Sequence[LabelTask]) -> dict[str, list[TaskRow]]:
         wanted = {task.task_id for task in batch}
         rows: dict[str, list[TaskRow]] = {}
         for recording in dict.fromkeys(task.recording for task in batch):
-            listed = self.project.tasks_of(recording)
+            listed = self._listed(recording)
             rows.update({task_id: found for task_id, found in listed.items() if task_id in wanted})
         return rows
+
+    def _listed(self, recording: str) -> dict[str, list[TaskRow]]:
+        """Return the tasks of a recording; look for the project again if it has gone."""
+        try:
+            return self.project.tasks_of(recording)
+        except GoneError:
+            self._opened = None
+            return self.project.tasks_of(recording)
 
     def _payload(self, task: LabelTask) -> dict[str, Any]:
         """Upload the picture of a task and return what to import."""
@@ -198,7 +209,7 @@ class LabelStudioBackend:
         self, frames: Sequence[tuple[str, int]]
     ) -> dict[str, dict[str, list[TaskRow]]]:  # fmt: skip
         return {
-            recording: self.project.tasks_of(recording)
+            recording: self._listed(recording)
             for recording in dict.fromkeys(recording for recording, _ in frames)
         }
 

@@ -1,13 +1,21 @@
-"""The Label Studio project that holds the tasks: found by title or made, and its task listing."""
+"""The Label Studio project that holds the tasks: found by title or made, and its task listing.
+
+Titles are not unique, and on SQLite the server itself repeats a request that met a locked
+database, so that one POST can make two projects or two copies of a task. Nothing here relies on a
+POST being done once: all projects with the title count as one, the oldest takes new tasks, and
+empty others are removed when a project has just been made.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from labeling.server import Server
+from labeling.server import GoneError, Server, UnavailableError
 from labeling.tasks import BOX, MODEL_VERSION, label_config
 from scene.errors import LabelError
 from scene.taxonomy import CATEGORY_NAMES
@@ -16,6 +24,8 @@ _DESCRIPTION: Final = (
     "Frames that Starloop chose for labelling. Each picture is the lidar sweep seen from above, "
     "ahead is up. Correct the boxes, delete wrong ones, draw missing ones, then press Submit."
 )
+_SETTLE_S: Final = 0.5  # between two looks at what racing clients made
+_SETTLE_LOOKS: Final = 20
 _LISTED: Final = "id,data,total_annotations,cancelled_annotations,total_predictions"
 
 
@@ -37,48 +47,51 @@ class TaskRow:
 
 
 class Project:
-    """One project of a server."""
+    """All projects of a server with one title, seen as one.
 
-    def __init__(self, server: Server, project_id: int) -> None:
+    Attributes:
+        project_id: the oldest of them; new tasks go there.
+    """
+
+    def __init__(self, server: Server, project_ids: Sequence[int]) -> None:
         self._server = server
-        self.project_id = project_id
+        self._project_ids = tuple(project_ids)
+        self.project_id = project_ids[0]
 
     @classmethod
     def open(cls, server: Server, title: str) -> Project:
         """Return the project with this title, making it if it is not there.
-
-        Two clients that make it at the same time end with the same one: the older one stays.
 
         Raises:
             LabelError: if a project with this title has another labelling interface.
         """
         found = _find(server, title)
         if not found:
-            made = server.post("/api/projects/", json=_settings(title))
-            found = _find(server, title)
-            if made["id"] != found[0]:
-                server.delete(f"/api/projects/{made['id']}/")
+            with suppress(UnavailableError):  # perhaps made all the same: the listing tells
+                server.post("/api/projects/", json=_settings(title))
+            found = _settle(server, title)
+        if not found:
+            raise LabelError(f"Label Studio {server.url} did not keep the new project {title!r}")
         _check_interface(server.get(f"/api/projects/{found[0]}/"), title)
-        return cls(server, found[0])
+        return cls(server, found)
 
     def tasks_of(self, recording: str) -> dict[str, list[TaskRow]]:
         """Return the tasks of one recording by Starloop's task id, oldest first."""
         rows: dict[str, list[TaskRow]] = {}
-        params = {
-            "project": self.project_id,
-            "fields": "task_only",
-            "include": _LISTED,
-            "query": _recording_query(recording),
-        }
-        for item in self._server.pages("/api/tasks/", "tasks", params):
-            row = _task_row(item)
-            rows.setdefault(row.task_id, []).append(row)
+        query = _recording_query(recording)
+        params = {"fields": "task_only", "include": _LISTED, "query": query}
+        for number in self._project_ids:
+            listing = self._server.pages("/api/tasks/", "tasks", {**params, "project": number})
+            for item in listing:
+                row = _task_row(item)
+                rows.setdefault(row.task_id, []).append(row)
         return {task_id: sorted(same, key=lambda row: row.number) for task_id, same in rows.items()}
 
     def upload_picture(self, name: str, png: bytes) -> str:
         """Store a picture on the server and return its address for a task's data."""
         answer = self._server.post(
             f"/api/projects/{self.project_id}/import",
+            repeatable=True,  # at worst a picture that no task shows
             params={"commit_to_project": "false"},
             files={"file": (name, png, "image/png")},
         )
@@ -118,6 +131,26 @@ def _find(server: Server, title: str) -> list[int]:
     params = {"title": title, "include": "id,title"}  # the server's filter also finds parts
     projects = server.pages("/api/projects/", "results", params)
     return sorted(int(project["id"]) for project in projects if project["title"] == title)
+
+
+def _settle(server: Server, title: str) -> list[int]:
+    """Wait until the projects with this title no longer change, and remove superfluous ones.
+
+    A project with a task stays; a client that was about to use a removed one gets `GoneError`
+    from its import and looks again.
+    """
+    before: list[int] = []
+    for _ in range(_SETTLE_LOOKS):
+        found = _find(server, title)
+        if found and found == before:
+            break
+        before = found
+        time.sleep(_SETTLE_S)
+    for number in before[1:]:
+        with suppress(GoneError):
+            if not server.get(f"/api/projects/{number}/")["task_number"]:
+                server.delete(f"/api/projects/{number}/")
+    return _find(server, title)
 
 
 def _check_interface(project: Mapping[str, Any], title: str) -> None:

@@ -128,10 +128,7 @@ def _read_region(
 
 
 def _prelabel_of(region_id: str, box: Mapping[str, Any], context: TaskContext) -> str:
-    """Return the prelabel of a region: its own id, or the note that the editor carries along.
-
-    Submitting in the browser gives every region a new id but keeps its note.
-    """
+    """Return the prelabel of a region: its own id, else the note that copies carry along."""
     if region_id in context.prelabels:
         return region_id
     notes = (box.get("meta") or {}).get("text", ())

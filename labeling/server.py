@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import httpx
@@ -20,7 +21,6 @@ _LOG = logging.getLogger(__name__)
 _RETRY_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0)
 _NOT_DONE: Final = frozenset({429, 503})  # the server says that it did not take the request
 _BROKEN: Final = frozenset({500, 502, 504})
-_IDEMPOTENT: Final = frozenset({"GET", "PATCH", "DELETE"})
 _ACCESS_TOKEN_AGE_S: Final = 240.0  # the server gives them 300 s
 _PAGE: Final = 100
 
@@ -35,6 +35,10 @@ class UnavailableError(LabelError):
     def __init__(self, message: str, *, maybe_done: bool) -> None:
         super().__init__(message)
         self.maybe_done = maybe_done
+
+
+class GoneError(LabelError):
+    """The server does not know the thing any more."""
 
 
 class Server:
@@ -70,24 +74,30 @@ class Server:
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
         """Return the JSON answer of a GET."""
-        return self._request("GET", path, params=params)
+        return self._request("GET", path, repeatable=True, params=params)
 
-    def post(self, path: str, **content: Any) -> Any:
+    def post(self, path: str, *, repeatable: bool = False, **content: Any) -> Any:
         """POST `json=` or `files=`; repeated only where the server cannot have taken it.
+
+        Args:
+            path: where to.
+            repeatable: doing it twice does no harm, so it is repeated after any trouble.
+            **content: `json`, `files`, `params` of httpx.
 
         Raises:
             UnavailableError: with `maybe_done` set if the outcome is unknown.
             LabelError: if the server refuses.
         """
-        return self._request("POST", path, **content)
+        return self._request("POST", path, repeatable=repeatable, **content)
 
     def patch(self, path: str, json: Mapping[str, Any]) -> Any:
         """Change some fields."""
-        return self._request("PATCH", path, json=json)
+        return self._request("PATCH", path, repeatable=True, json=json)
 
     def delete(self, path: str) -> None:
         """Delete; being absent already is fine."""
-        self._request("DELETE", path, absent_is_fine=True)
+        with suppress(GoneError):
+            self._request("DELETE", path, repeatable=True)
 
     def pages(self, path: str, items: str, params: Mapping[str, str | int]) -> Iterator[Any]:
         """Yield the items of a listing over all its pages; `items` names the list in the answer."""
@@ -100,9 +110,7 @@ class Server:
             if seen >= int(page.get("total", page.get("count", 0))) or not page[items]:
                 return
 
-    def _request(
-        self, method: str, path: str, *, absent_is_fine: bool = False, **content: Any
-    ) -> Any:
+    def _request(self, method: str, path: str, *, repeatable: bool, **content: Any) -> Any:
         what = f"Label Studio {self.url}: {method} {path}"
         for delay in (*self._delays, None):
             try:
@@ -112,10 +120,10 @@ class Server:
                 trouble = f"{type(error).__name__} {error}".strip()
             else:
                 if response.status_code not in _NOT_DONE | _BROKEN:
-                    return _answer(response, what, absent_is_fine)
+                    return _answer(response, what)
                 not_done = response.status_code in _NOT_DONE
                 trouble = f"HTTP {response.status_code}: {response.text[:200]}"
-            if delay is None or not (not_done or method in _IDEMPOTENT):
+            if delay is None or not (not_done or repeatable):
                 raise UnavailableError(
                     f"{what} failed ({trouble}); is the server up?", maybe_done=not not_done
                 )
@@ -141,13 +149,13 @@ class Server:
             return {"Authorization": f"Token {self._key}"}
         if time.monotonic() >= self._access_until:
             answer = self._client.post("/api/token/refresh/", json={"refresh": self._key})
-            token = _answer(answer, f"Label Studio {self.url}: token refresh", False)["access"]
+            token = _answer(answer, f"Label Studio {self.url}: token refresh")["access"]
             self._access = {"Authorization": f"Bearer {token}"}
             self._access_until = time.monotonic() + _ACCESS_TOKEN_AGE_S
         return self._access
 
 
-def _answer(response: httpx.Response, what: str, absent_is_fine: bool) -> Any:
+def _answer(response: httpx.Response, what: str) -> Any:
     """Return the JSON of a response, or raise what the user has to do."""
     code = response.status_code
     if code in (401, 403):
@@ -156,8 +164,8 @@ def _answer(response: httpx.Response, what: str, absent_is_fine: bool) -> Any:
             "or a legacy token in an organisation that forbids them; make a personal access token "
             "in Account & Settings"
         )
-    if code == 404 and absent_is_fine:
-        return None
+    if code == 404:
+        raise GoneError(f"{what}: not found; was it deleted in Label Studio?")
     if code >= 400:
         raise LabelError(f"{what} was refused (HTTP {code}): {_detail(response)}")
     if not response.content:

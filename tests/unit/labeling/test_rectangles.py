@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -28,6 +28,7 @@ def column(low, high):
     return arrays(np.float64, 6, elements=st.floats(low, high))
 
 
+@settings(max_examples=30)
 @given(column(-30, 80), column(-40, 40), column(0.1, 20), column(0.1, 5), column(-3.2, 3.2))
 def test_round_trip(x, y, length, width, yaw):
     boxes = make_boxes(x, y, length, width, yaw)
@@ -37,6 +38,7 @@ def test_round_trip(x, y, length, width, yaw):
     np.testing.assert_allclose(wrap_angle(back.yaw_rad - boxes.yaw_rad), 0, atol=1e-9)
 
 
+@settings(max_examples=30)
 @given(column(-3.2, 3.2))
 def test_all_four_corners_agree_with_the_box(yaw):
     """The drawn shape, not only our own inverse: rotate the rectangle as a canvas does."""
