@@ -95,7 +95,6 @@ class McapRecording:
         self.recording = name
         self.damage: list[Damage] = []
         self._files = [McapFile(path) for path in paths]
-        self._decoder = ros_messages.Decoder()
         self._time_origin_ns = time_origin_ns
         scan = self._scan_files()
         self._topic = self._choose_lidar(scan)
@@ -167,7 +166,7 @@ class McapRecording:
             self._take_small(scan, channel, message)
 
     def _take_small(self, scan: _Scan, channel: Channel, message: Message) -> None:
-        value = self._decoder.decode(channel.schema, message.data)
+        value = ros_messages.decode(channel.schema, message.data)
         if channel.schema.name == TRANSFORMS:
             _take_transforms(scan.tree, value, static=channel.topic.endswith("tf_static"))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -19,56 +20,73 @@ POSE_WITH_COVARIANCE: Final = "geometry_msgs/msg/PoseWithCovarianceStamped"
 DETECTIONS: Final = "vision_msgs/msg/Detection3DArray"
 
 
-class Decoder:
-    """Turns CDR bytes into message objects; one type store a schema, so that schemas may differ."""
+def decode(schema: Schema, data: memoryview) -> Any:
+    """Return the message of CDR bytes, understood by the definition in the recording.
 
-    def __init__(self) -> None:
-        self._stores: dict[tuple[str, bytes], Any] = {}
-
-    def decode(self, schema: Schema, data: memoryview) -> Any:
-        """Return the message.
-
-        Raises:
-            FormatError: if the definition or the bytes cannot be understood.
-        """
-        key = (schema.name, schema.data)
-        if key not in self._stores:
-            self._stores[key] = _store(schema)
-        try:
-            return self._stores[key].deserialize_cdr(data, schema.name)
-        except (KeyError, ValueError, IndexError, AssertionError, TypeError) as error:
-            raise FormatError(f"{schema.name} of {len(data)} bytes cannot be decoded") from error
-        except Exception as error:
-            # rosbags raises struct.error and its own bare Exception types out of generated code.
-            raise FormatError(f"{schema.name}: {type(error).__name__}: {error}") from error
+    Raises:
+        FormatError: if the definition or the bytes cannot be understood.
+    """
+    store = _store(schema)
+    try:
+        return store.deserialize_cdr(data, schema.name)
+    except Exception as error:
+        # rosbags' generated code raises whatever the bytes lead it to.
+        reason = f"{type(error).__name__}: {error}"
+        raise FormatError(f"{schema.name} of {len(data)} bytes: {reason}") from error
 
 
+@lru_cache(maxsize=64)
 def _store(schema: Schema) -> Any:
+    """Return a type store for one definition; recordings of a fleet share it.
+
+    One store a definition, because two recordings may define the same name differently.
+    """
     from rosbags.typesys import (
         Stores,
         TypesysError,
         get_types_from_idl,
         get_types_from_msg,
         get_typestore,
-    )  # fmt: skip
+    )
 
     text = schema.data.decode("utf-8", "replace")
-    base = get_typestore(Stores.ROS2_HUMBLE)
-    if not text.strip():
-        if schema.name not in base.fielddefs:
-            raise FormatError(f"{schema.name}: the file carries no definition and none is built in")
-        return base
+    builtin = get_typestore(Stores.ROS2_HUMBLE).fielddefs
     try:
-        if schema.encoding == "ros2idl":
+        if not text.strip():
+            types = {schema.name: builtin[schema.name]}
+        elif schema.encoding == "ros2idl":
             types = get_types_from_idl(text)
         else:
             types = get_types_from_msg(text, schema.name)
+        while missing := _referred(types) - types.keys():
+            types |= {name: builtin[name] for name in missing}
         store = get_typestore(Stores.EMPTY)
-        builtin = {name: fields for name, fields in base.fielddefs.items() if name not in types}
-        store.register({**builtin, **types})
-    except (TypesysError, SyntaxError) as error:
-        raise FormatError(f"{schema.name}: definition in the file is not readable") from error
+        store.register(types)
+    except (TypesysError, SyntaxError, KeyError) as error:
+        raise FormatError(
+            f"{schema.name}: the definition in the file is not complete ({error})"
+        ) from error
     return store
+
+
+def _referred(types: Any) -> set[str]:
+    """Return the message names that the fields of the given types mention."""
+    return {
+        name
+        for _, fields in types.values()
+        for _, (_, inner) in fields
+        if (name := _element(inner)) is not None
+    }
+
+
+def _element(inner: Any) -> str | None:
+    """Return the message name in rosbags' field type, None for a primitive.
+
+    A message is its name, an array ((kind, element), length), a primitive (name, size).
+    """
+    while isinstance(inner, tuple) and isinstance(inner[0], tuple):
+        inner = inner[0][1]
+    return inner if isinstance(inner, str) else None
 
 
 def stamp_ns(header: Any) -> int:
