@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import dagster as dg
 
+from assets.partitions import RECORDINGS
 from recordings.quality import Finding
 
 
@@ -32,7 +33,13 @@ SWEEP_CHECKS: Final = (
 def sweep_check_specs(asset: str) -> list[dg.AssetCheckSpec]:
     """Return the specs of all sweep checks; each blocks what comes after."""
     return [
-        dg.AssetCheckSpec(check.name, asset=asset, blocking=True, description=check.description)
+        dg.AssetCheckSpec(
+            check.name,
+            asset=asset,
+            blocking=True,
+            description=check.description,
+            partitions_def=RECORDINGS,  # else one bad recording would hold back all others
+        )
         for check in SWEEP_CHECKS
     ]
 

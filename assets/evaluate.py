@@ -1,7 +1,5 @@
 """How good the candidate is: on held-out drives, and behind the wheel in simulation."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.metadata import table

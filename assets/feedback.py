@@ -1,7 +1,5 @@
 """What the turn learned, and the page that tells it."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.metadata import table

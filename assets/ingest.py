@@ -1,7 +1,5 @@
 """Landed files become canonical recordings, sweeps and events."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import dagster as dg

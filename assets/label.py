@@ -1,7 +1,5 @@
 """Choosing frames, sending them to the labelling team, fetching what came back."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import dagster as dg

@@ -1,7 +1,5 @@
 """The gate, the registry and the endpoint."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from assets.evaluate import evaluation, simulation

@@ -1,7 +1,5 @@
 """The dataset, and the detector trained on it in a process of its own."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Everything Dagster may run, listed by name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import dagster as dg

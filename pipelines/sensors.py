@@ -1,7 +1,5 @@
 """What starts by itself: new recordings, and the assets that follow from them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 
