@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recordings.points import IntensityScale, RawPoints, clean, offsets_ns, pick, to_ego
+from scene.errors import DataError
+from scene.pose import SE3
+
+STAMP = 1_557_539_956_500_022_016
+
+
+def raw(xyz: list[list[float]]) -> RawPoints:
+    points = np.array(xyz, dtype=np.float32)
+    return RawPoints(points, np.arange(len(points), dtype=np.uint8), None, None)
+
+
+def test_clean_drops_missing_returns_and_keeps_columns_together() -> None:
+    nan = float("nan")
+    cloud = raw([[1, 2, 3], [nan, 0, 0], [0, 0, 0], [4, 5, np.inf], [0, 0, 1e9], [-7, 0, 0]])
+    cleaned = clean(cloud)
+    assert cleaned.xyz_m.tolist() == [[1, 2, 3], [-7, 0, 0]]
+    assert cleaned.intensity is not None
+    assert cleaned.intensity.tolist() == [0, 5]
+
+
+def test_clean_returns_a_good_cloud_uncopied_and_an_empty_one_as_it_is() -> None:
+    cloud = raw([[1, 2, 3]])
+    assert clean(cloud) is cloud
+    empty = RawPoints(np.zeros((0, 3), np.float32), None, None, None)
+    assert len(clean(empty).xyz_m) == 0
+
+
+def test_clean_refuses_a_cloud_of_only_nan() -> None:
+    with pytest.raises(DataError, match="all 2 points"):
+        clean(raw([[np.nan] * 3, [0, 0, 0]]))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([0, 51, 255], np.uint8), [0, 0.2, 1]),
+        (np.array([0.0, 0.25, 1.0], np.float32), [0, 0.25, 1]),
+        (np.array([0.0, 51.0, 255.0], np.float32), [0, 0.2, 1]),
+        (np.array([0, 13107, 65535], np.uint16), [0, 0.2, 1]),
+        (np.array([0, 51, 255], np.uint16), [0, 0.2, 1]),
+        (np.array([np.nan, 51.0, 255.0], np.float32), [0, 0.2, 1]),
+        (np.array([-1.0, 51.0, 255.0], np.float64), [0, 0.2, 1]),
+    ],
+)
+def test_intensity_is_brought_to_one(values: np.ndarray, expected: list[float]) -> None:
+    scaled = IntensityScale().apply(values, len(values))
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, expected, atol=1e-6)
+
+
+def test_intensity_factor_is_chosen_once_for_a_recording() -> None:
+    scale = IntensityScale()
+    scale.apply(np.array([200.0], np.float32), 1)
+    np.testing.assert_allclose(scale.apply(np.array([1.0], np.float32), 1), [1 / 255], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([0, 99_000_000], np.uint32), [0, 99_000_000]),
+        (np.array([-101_400_000, 1_500_000], np.int32), [-101_400_000, 1_500_000]),
+        (np.array([-0.1, 0.05], np.float32), [-100_000_000, 50_000_000]),
+        (np.array([STAMP + 5, STAMP + 1_000], np.uint64), [5, 1_000]),
+        (np.array([STAMP / 1e9 + 0.01, STAMP / 1e9 + 0.02]), [10_000_000, 20_000_000]),
+        (np.array([STAMP + 10_000_000], np.float64), [10_000_000]),
+    ],
+)
+def test_point_times_of_known_drivers(values: np.ndarray, expected: list[int]) -> None:
+    found = offsets_ns(values, STAMP, len(values))
+    assert found is not None
+    assert found.dtype == np.int32
+    # float32 seconds are good to 10 ns, float64 epochs to 256 ns.
+    np.testing.assert_allclose(found, expected, atol=300)
+
+
+def test_point_times_far_from_the_sweep_are_refused() -> None:
+    assert offsets_ns(np.array([3_000_000_000], np.uint32), STAMP, 1) is None
+    assert offsets_ns(np.array([np.nan], np.float32), STAMP, 1) is None
+
+
+def test_a_driver_that_counts_from_before_the_stamp() -> None:
+    found = offsets_ns(np.array([119_200_000], np.uint32), STAMP, 1, origin_ns=-200_000_000)
+    assert found is not None
+    assert found.tolist() == [-80_800_000]
+
+
+@given(st.integers(0, 2_000_000_000), st.integers(-1_000_000_000, 1_000_000_000))
+def test_absolute_nanoseconds_are_exact(second: int, offset: int) -> None:
+    stamp = second * 1_000_000_000 + 10**18
+    found = offsets_ns(np.array([stamp + offset], np.int64), stamp, 1)
+    assert found is not None
+    assert found.tolist() == [offset]
+
+
+def test_to_ego_is_the_transform_to_a_hundredth_of_a_millimetre() -> None:
+    rng = np.random.default_rng(3)
+    points = rng.uniform(-150, 150, (5000, 3)).astype(np.float32)
+    pose = SE3.from_quaternion(np.array([0.8, 0.1, -0.2, 0.5]), np.array([1.2, -0.3, 1.7]))
+    exact = pose.transform_points(points.astype(np.float64))
+    assert np.abs(to_ego(points, pose) - exact).max() < 5e-5
+    assert to_ego(points, SE3.identity()).tobytes() == points.tobytes()
+
+
+def test_pick_ignores_case_and_prefers_the_first_wanted() -> None:
+    assert pick(["X", "Intensity", "i"], ("intensity", "i")) == "Intensity"
+    assert pick(["x"], ("intensity",)) is None
