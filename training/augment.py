@@ -123,7 +123,7 @@ def _paste(
     for _ in range(_TRIES):
         cut, box = objects[int(rng.integers(len(objects)))]
         cut, box = turn_and_scale(cut, box, float(rng.uniform(-np.pi, np.pi)), 1.0)
-        if _is_free(points, boxes, box) and _is_visible(points, cut):
+        if _is_free(points, boxes, box) and _hides_nobody(boxes, box) and _is_visible(points, cut):
             keep = ~(_shadow(points, cut) | points_in_boxes(points[:, :3], box)[0])
             merged = np.concatenate([points[keep], cut.astype(np.float32)])
             return merged, Boxes.concatenate([boxes, box])
@@ -140,6 +140,17 @@ def _is_free(points: Float32, boxes: Boxes, box: Boxes) -> bool:
     bottom = box.center_xyz_m[0, 2] - box.size_lwh_m[0, 2] / 2
     near = (np.abs(points[:, :2] - box.center_xyz_m[0, :2]) < radius + _GAP_M).all(axis=1)
     return not (points[near, 2] > bottom + 0.3).any()
+
+
+def _hides_nobody(boxes: Boxes, box: Boxes) -> bool:
+    """Tell whether no labelled object lies behind, so that all point counts stay true."""
+    direction = np.arctan2(boxes.center_xyz_m[:, 1], boxes.center_xyz_m[:, 0])
+    mine = np.arctan2(box.center_xyz_m[0, 1], box.center_xyz_m[0, 0])
+    reach = np.hypot(boxes.size_lwh_m[:, 0], boxes.size_lwh_m[:, 1]) / 2
+    half = np.arctan2(reach, boxes.range_m())
+    my_half = np.arctan2(np.hypot(*box.size_lwh_m[0, :2]) / 2, box.range_m()[0])
+    overlap = np.abs(wrap_angle(direction - mine)) < half + my_half
+    return not (overlap & (boxes.range_m() > box.range_m()[0])).any()
 
 
 def _is_visible(points: Float32, cut: Float32) -> bool:

@@ -102,7 +102,8 @@ class Trainer:
         self.dtype = compute_dtype(config, device)
         self.step = 0
         self.progress = Progress()
-        self.net = PillarNet(config).to(memory_format=torch.channels_last).to(device)
+        self.net = PillarNet(config).to(device)
+        torch.nn.utils.convert_conv2d_weight_memory_format(self.net, torch.channels_last)
         self._optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -120,16 +121,14 @@ class Trainer:
         """
         own = self.net.state_dict()
         adapted = dict(weights)
-        known = [name for name in self.config.categories if name in categories]
-        for name in ("heat.weight", "heat.bias"):
-            merged = own[name].clone()
-            for category in known:
-                row = weights[name][categories.index(category)]
-                merged[self.config.categories.index(category)] = row.to(merged)
-            adapted[name] = merged
+        rows = self.config.categories
         try:
+            for name in ("heat.weight", "heat.bias"):
+                adapted[name] = own[name].clone()
+                for index in [i for i, category in enumerate(rows) if category in categories]:
+                    adapted[name][index] = weights[name][categories.index(rows[index])]
             self.net.load_state_dict(adapted)
-        except RuntimeError as error:
+        except (RuntimeError, KeyError) as error:
             raise ConfigError(f"the starting model does not fit these settings: {error}") from error
 
     def train_step(self, batch: Batch) -> float | None:
@@ -241,10 +240,10 @@ def train(
             loss = trainer.train_step(batch)
             trainer.progress.seconds += time.monotonic() - start
             on_step(trainer, loss)
-            if stopping() and trainer.step < total:
+            if stopping():
                 save_checkpoint(store, run, trainer.checkpoint())
                 raise Preempted(f"asked to stop; checkpoint written at step {trainer.step}")
-            if trainer.step % trainer.config.checkpoint_every == 0 and trainer.step < total:
+            if trainer.step % trainer.config.checkpoint_every == 0 or trainer.step == total:
                 save_checkpoint(store, run, trainer.checkpoint())
     finally:
         faulthandler.cancel_dump_traceback_later()

@@ -82,7 +82,7 @@ def run_job(job: Job, reporter: Reporter, stop: StopRequest) -> None:
         reporter.log(f"model {job.model_id} is already finished; nothing to train")
     else:
         _make_model(store, job, reporter, stop)
-        delete_checkpoints(store, job.model_id)
+    delete_checkpoints(store, job.model_id)
     _report(store, job, reporter)
 
 

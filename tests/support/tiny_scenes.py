@@ -123,7 +123,7 @@ def _place(
         taken.append((x, y, radius))
         yaw = rng.normal(0, 0.15) + np.pi * rng.integers(2)
         rows.append((x, y, height / 2, length, width, height, yaw, name))
-    table = np.array([row[:7] for row in rows])
+    table = np.array([row[:7] for row in rows]).reshape(-1, 7)
     names = [row[7] for row in rows]
     speed = np.array([{"car": 6.0, "pedestrian": 1.3}.get(name, 0.0) for name in names])
     velocity = np.stack([np.cos(table[:, 6]), np.sin(table[:, 6])], 1) * speed[:, None]
