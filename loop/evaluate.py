@@ -16,10 +16,15 @@ from scene.recording import RecordingId, frame_id
 from storage import layout, lineage, schemas
 from storage.lineage import Node
 from storage.manifest import DatasetManifest
-from training.evaluation.comparison import Comparison, compare
-from training.evaluation.matching import EvalFrame, Region
-from training.evaluation.metrics import Evaluation, evaluate
-from training.evaluation.slices import score_slices
+from training.evaluation import (
+    Comparison,
+    EvalFrame,
+    Evaluation,
+    Region,
+    compare,
+    evaluate,
+    score_slices,
+)
 
 _BLOCK_NS = 2_000_000_000  # frames of the same two seconds are resampled together
 

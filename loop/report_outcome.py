@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from curation.issues import Issue
@@ -118,5 +119,17 @@ def issues_of(workspace: Workspace, facts: TurnFacts) -> tuple[IssueLine, ...]:
 
 def _evidence(issue: Issue, picked: int) -> str:
     """Return the measurement in words, and what it changed in this turn."""
-    chose = f" It chose {picked} of this turn's frames." if picked else ""
-    return f"{issue.describe_evidence()}{chose}"
+    facts = json.loads(issue.evidence)
+    if issue.kind == "failed_scenario":
+        text = (
+            f"hit at {facts['impact_speed_mps']:.1f} m/s"
+            if facts.get("collision")
+            else "no collision, but perception failed"
+        )
+    else:
+        text = (
+            f"AP {facts['ap']:.2f} over {facts['num_boxes']} boxes in {facts['num_frames']} "
+            "held-out frames"
+        )
+    chose = f"; it chose {picked} of this turn's frames" if picked else ""
+    return f"{text}{chose}."

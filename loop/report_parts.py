@@ -21,7 +21,7 @@ from reporting.model import (
     TrainingSummary,
 )
 from storage.manifest import DatasetManifest
-from training.evaluation import bootstrap
+from training import evaluation
 
 _SEGMENT_WARNING = (
     "There was only one recording, so its end was held out behind a gap. Training and held-out "
@@ -129,12 +129,12 @@ def metrics_of(measured: Measured | None) -> ModelMetrics | None:
     """Return a model's metrics by category and range."""
     if measured is None:
         return None
-    evaluation = measured.evaluation
+    scores = measured.evaluation
     return ModelMetrics(
         model_id=measured.model_id,
-        mean_ap=interval(evaluation.mean_ap),
-        nds=interval(evaluation.nds),
-        num_frames=evaluation.num_frames,
+        mean_ap=interval(scores.mean_ap),
+        nds=interval(scores.nds),
+        num_frames=scores.num_frames,
         categories=tuple(
             CategoryScore(
                 category=score.category,
@@ -142,16 +142,16 @@ def metrics_of(measured: Measured | None) -> ModelMetrics | None:
                 num_boxes=score.num_boxes,
                 ranges=tuple(
                     RangeScore(r.range_min_m, r.range_max_m, interval(r.ap), r.num_boxes)
-                    for r in evaluation.ranges
+                    for r in scores.ranges
                     if r.category == score.category
                 ),
             )
-            for score in evaluation.classes
+            for score in scores.classes
             if score.num_boxes
         ),
     )
 
 
-def interval(value: bootstrap.Interval) -> Interval:
+def interval(value: evaluation.Interval) -> Interval:
     """Return the report's form of an interval."""
     return Interval(value.value, value.low, value.high)
