@@ -61,6 +61,7 @@ class Rollout:
         seed: of the lidar's noise.
         duration_s: how long.
         start_ns: time stamp of the first sweep.
+        score_threshold: the tracker ignores weaker detections.
         stop_on_contact: end the run with the first collision.
         poses: (time_s, ego) every 20 ms, filled while running.
         contact: index of the actor the ego drove into, if it did.
@@ -76,6 +77,7 @@ class Rollout:
     lidar: LidarModel = field(default_factory=LidarModel)
     vehicle: VehicleModel = field(default_factory=VehicleModel)
     config: PlannerConfig = field(default_factory=PlannerConfig)
+    score_threshold: float = 0.3
     stop_on_contact: bool = True
     poses: list[tuple[float, EgoMotion]] = field(default_factory=list)
     contact: int | None = None
@@ -90,7 +92,7 @@ class Rollout:
         planner = Planner(
             self.config, self.vehicle, world.road, world.lane_d_m, world.desired_speed_mps
         )
-        tracker = Tracker()
+        tracker = Tracker(self.score_threshold)
         heard: Tick | None = None
         command = 0.0
         for step in range(round(self.duration_s / STEP_S)):
