@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import multiprocessing
 import os
 import re
@@ -9,10 +11,12 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from labeling import rectangles
 from labeling.backend import LabelTask, task_id_of
@@ -26,6 +30,7 @@ from scene.calibration import Calibration
 from scene.errors import LabelError
 from scene.pose import Trajectory, wrap_angle
 from scene.sweep import Sweep
+from scene.taxonomy import CATEGORY
 from storage import layout
 from storage.local import LocalStore
 from storage.sweeps import write_sweeps
@@ -36,6 +41,14 @@ pytestmark = pytest.mark.integration
 
 VIEW = BevView()
 GROUND_M = -0.2
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+SHOWN_JS = """() => {
+  const image = Htx.annotationStore.selected.names.get("bev");
+  return {width: image.stageWidth, zoom: image.zoomScale,
+          x: image.zoomingPositionX, y: image.zoomingPositionY};
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -388,3 +401,91 @@ def test_a_server_that_is_down_is_reported():
     closed = Server("http://127.0.0.1:9", "k" * 40, retry_delays_s=(0.01,))
     with pytest.raises(UnavailableError, match="is the server up"):
         closed.get("/api/projects/")
+
+
+@pytest.mark.e2e
+def test_a_person_in_a_browser(server, tmp_path):
+    """Open the task, see the prelabels on the points, drag one, press Submit, pull, compare."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if not CHROMIUM.exists():
+        pytest.skip("no browser: apt-get install chromium")
+    backend = backend_of(server, "browser")
+    [external] = backend.push([make_task("drive", 1)])
+    address = f"{server.url}/projects/{backend.project.project_id}/data?task={number_of(external)}"
+    boxes, foreign = street(), []
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1600, "height": 1500})
+        page.on("request", lambda r: foreign.append(r.url) if _is_foreign(r.url, server) else None)
+        page.goto(f"{server.url}/user/login/")
+        page.fill("input[name=email]", server.email)
+        page.fill("input[name=password]", server.password)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(lambda url: "login" not in url)
+        page.goto(address)
+        submit = page.get_by_role("button", name="Submit")
+        submit.wait_for(timeout=120_000)
+        stage = page.locator(".konvajs-content").first
+        stage.wait_for(timeout=60_000)
+        aside = boxes.center_xyz_m + np.array([3.0, 3.0, 0])
+        moved_away = dataclasses.replace(boxes, center_xyz_m=aside)
+        columns = VIEW.shape[1]
+        deadline = time.monotonic() + 30
+        while True:  # the page moves things about while it loads
+            place = stage.bounding_box()
+            shown = page.evaluate(SHOWN_JS)  # the editor may zoom the picture to fill its frame
+            scale = shown["width"] * shown["zoom"] / columns
+            shift = np.array([shown["x"], shown["y"]])
+            seen = _picture_of(stage.screenshot(path=tmp_path / "prelabels.png"))
+            shares = _outline_shares(seen, boxes, scale, shift)
+            still = stage.bounding_box() == place
+            if (still and min(shares) > 0.8) or time.monotonic() > deadline:
+                break
+        assert min(shares) > 0.8, (shares, shown, place)
+        assert max(_outline_shares(seen, moved_away, scale, shift)) < 0.3
+
+        x, y = VIEW.to_pixels(boxes.center_xyz_m[0, :2]) * scale + shift
+        x, y = x + place["x"], y + place["y"]
+        page.mouse.click(x, y)
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 20, y - 30, steps=5)
+        page.mouse.move(x + 40, y - 60, steps=5)
+        page.mouse.up()
+        page.screenshot(path=tmp_path / "edited.png")
+        submit.click()
+        playwright.expect(page.get_by_role("button", name="Update")).to_be_visible(timeout=30_000)
+        browser.close()
+    assert foreign == []
+    [result] = backend.pull([("drive", 1)])
+    meters = VIEW.meters_per_pixel / scale
+    boxes.center_xyz_m[0, :2] += [60 * meters, -40 * meters]
+    rest = np.array([1, 2, 3])
+    assert_same_boxes(result.boxes.take(rest), boxes.take(rest), tolerance=1e-3)
+    first = np.array([0])
+    assert_same_boxes(result.boxes.take(first), boxes.take(first), tolerance=2.5 * meters)
+    assert backend.changes([("drive", 1)]) == {("drive", 1): Changes(3, 1, 0, 0)}
+
+
+def _is_foreign(url: str, server: LabelStudio) -> bool:
+    return not url.startswith((server.url, "data:", "blob:"))
+
+
+def _picture_of(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def _outline_shares(picture: np.ndarray, boxes: Boxes, scale: float, shift) -> list[float]:
+    """Return how much of each box's outline is painted in its category's colour."""
+    shares = []
+    along = np.linspace(0, 1, 25)[:, None]
+    for i, corners in enumerate(VIEW.to_pixels(boxes.corners_bev_m()) * scale + shift):
+        edges = [a + (b - a) * along for a, b in zip(corners, np.roll(corners, -1, 0), strict=True)]
+        colour = np.array(CATEGORY[str(boxes.category[i])].color_rgb)
+        near = np.zeros(100, dtype=bool)
+        for dx in range(-2, 3):
+            for dy in range(-2, 3):
+                column, row = (np.concatenate(edges) + np.array([dx, dy])).astype(int).T
+                near |= np.abs(picture[row, column] - colour).max(axis=1) < 70
+        shares.append(float(near.mean()))
+    return shares
