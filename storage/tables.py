@@ -1,7 +1,7 @@
 """Delta tables of the store: written atomically, safely by many processes at once.
 
-A commit of `replace` succeeds only if nobody committed since the table was read, else it is
-computed again: writers are serial, as if each had waited for the other.
+Commits are serial, as if each writer had waited for the others: Delta's rules let a commit pass
+only if nothing that it read was changed meanwhile, else it is computed again on the newer version.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Final
 
 import pyarrow as pa
@@ -26,9 +27,7 @@ from storage.store import ObjectStore
 Scope = Mapping[str, str | int]
 Where = Mapping[str, str | int | Sequence[str] | Sequence[int]]
 
-_REPLACED: Final = "starloop-replaced"
 _GIVE_UP_AFTER_S: Final = 120.0
-_NO_RETRY: Final = 0
 _COMMITS_PER_CHECKPOINT: Final = "20"  # few log files to read when a table is opened
 
 
@@ -60,25 +59,16 @@ class Tables:
             ConflictError: if other writers kept winning for two minutes.
         """
         rows = _fit(name, rows)
-        expression = _expression(name, scope)
-        outside = len(rows) - len(rows if expression is None else rows.filter(expression))
+        predicate = _predicate(name, scope)
+        inside = [pc.field(column) == value for column, value in scope.items()]
+        outside = len(rows) - len(reduce(pa.Table.filter, inside, rows))
         if outside:
             raise DataError(f"table {name}: {outside} of {len(rows)} rows lie outside {scope!r}")
         digest = digest_of_rows(rows)
 
         def attempt(table: DeltaTable) -> int:
-            if digest_of_rows(_scan(table, name, expression)) == digest:
-                return table.version()
-            mark = Transaction(_REPLACED, table.version() + 1)
-            write_deltalake(
-                table,
-                rows,
-                mode="overwrite",
-                predicate=_sql(scope),
-                commit_properties=CommitProperties(
-                    max_commit_retries=_NO_RETRY, app_transactions=[mark]
-                ),
-            )
+            if digest_of_rows(_scan(table, name, predicate)) != digest:
+                write_deltalake(table, rows, mode="overwrite", predicate=predicate)
             return table.version()
 
         return self._commit(name, attempt)
@@ -102,25 +92,18 @@ class Tables:
         """
         rows = _fit(name, rows)
         digest = digest_of_rows(rows)
+        first = rows.column_names[0]
+        values = rows.column(first).unique().to_pylist()
+        nearby = _predicate(name, {} if None in values else {first: values})
 
         def attempt(table: DeltaTable) -> int:
             added = rows
-            appended = table.transaction_version(digest)
-            if appended is not None:
-                if appended > (table.transaction_version(_REPLACED) or 0):
-                    return table.version()
-                added = missing_rows(rows, _scan(table, name, None))
-            if not len(added):
-                return table.version()
-            mark = Transaction(digest, table.version() + 1)
-            write_deltalake(
-                table,
-                added,
-                mode="append",
-                commit_properties=CommitProperties(
-                    max_commit_retries=_NO_RETRY, app_transactions=[mark]
-                ),
-            )
+            if table.transaction_version(digest) is not None:
+                added = missing_rows(rows, _scan(table, name, nearby))
+            if len(added):
+                mark = Transaction(digest, table.version() + 1)
+                properties = CommitProperties(app_transactions=[mark])
+                write_deltalake(table, added, mode="append", commit_properties=properties)
             return table.version()
 
         return self._commit(name, attempt)
@@ -143,14 +126,14 @@ class Tables:
             DataError: if the table or a column is unknown.
         """
         schema = _schema(name)
-        expression = _expression(name, where or {})
+        predicate = _predicate(name, where or {})
         chosen = list(columns) if columns is not None else schema.names
         _check_columns(name, chosen)
         with self._errors(name):
             table = self._open(name)
             if table is None:
                 return pa.schema([schema.field(c) for c in chosen]).empty_table()
-            return sort_rows(_scan(table, name, expression, chosen))
+            return sort_rows(_scan(table, name, predicate, chosen))
 
     def names(self) -> list[str]:
         """Return the tables that exist, sorted."""
@@ -189,15 +172,18 @@ class Tables:
     def _commit(self, name: str, attempt: Callable[[DeltaTable], int]) -> int:
         """Run `attempt` on the newest version until it is not overtaken."""
         give_up = time.monotonic() + _GIVE_UP_AFTER_S
-        wait_s = 0.005
+        wait_s, lost = 0.005, None
         while time.monotonic() < give_up:
             try:
                 with self._errors(name):
                     return attempt(self._open(name) or self._create(name))
-            except ConflictError:
+            except ConflictError as error:
+                lost = error
                 time.sleep(random.uniform(0, wait_s))  # noqa: S311 - spreads racing writers
                 wait_s = min(wait_s * 2, 0.5)
-        raise ConflictError(f"table {name}: other writers won for {_GIVE_UP_AFTER_S:.0f} s")
+        raise ConflictError(
+            f"table {name}: other writers won for {_GIVE_UP_AFTER_S:.0f} s"
+        ) from lost
 
     @contextmanager
     def _errors(self, name: str) -> Iterator[None]:
@@ -205,10 +191,13 @@ class Tables:
         try:
             yield
         except CommitFailedError as error:
-            raise ConflictError(f"table {name}: somebody else committed first") from error
+            raise ConflictError(f"table {name}: {_first_line(error)}") from error
         except (DeltaError, OSError, pa.ArrowException) as error:
-            what = str(error).partition("\n")[0]
-            raise StoreError(f"table {name} in {self._store.url}: {what}") from error
+            raise StoreError(f"table {name} in {self._store.url}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _schema(name: str) -> pa.Schema:
@@ -237,38 +226,37 @@ def _fit(name: str, rows: pa.Table) -> pa.Table:
 
 
 def _scan(
-    table: DeltaTable,
-    name: str,
-    expression: pc.Expression | None,
-    columns: Sequence[str] | None = None,
+    table: DeltaTable, name: str, predicate: str, columns: Sequence[str] | None = None
 ) -> pa.Table:
+    """Read with the engine in the library.
+
+    Not through a pyarrow dataset: its threads call back into Python, and now and then abort the
+    process when it ends (deltalake 1.6, pyarrow 26).
+    """
     schema = _schema(name)
     names = list(columns or schema.names)
-    found = table.to_pyarrow_dataset().to_table(filter=expression, columns=names)
-    return found.cast(pa.schema([schema.field(column) for column in names]))
+    found = pa.table(table.scan(columns=names, predicate=predicate))
+    return found.select(names).cast(pa.schema([schema.field(column) for column in names]))
 
 
-def _expression(name: str, where: Where) -> pc.Expression | None:
+def _predicate(name: str, where: Where) -> str:
+    """Return SQL that is true for the rows wanted; values are written so that they stay values."""
     _check_columns(name, list(where))
-    result: pc.Expression | None = None
+    terms = ["true"]
     for column, value in where.items():
-        field = pc.field(column)
-        if isinstance(value, (str, int)):
-            term = field == value
-        else:
-            term = field.isin(pa.array(value, type=_schema(name).field(column).type))
-        result = term if result is None else result & term
-    return result
+        kind = _schema(name).field(column).type
+        values = [value] if isinstance(value, (str, int)) else value
+        try:
+            literals = {_literal(kind, each) for each in values}
+        except ValueError as error:
+            raise DataError(f"table {name}, column {column}: {value!r} is no {kind}") from error
+        terms.append(f'"{column}" IN ({", ".join(sorted(literals))})' if literals else "false")
+    return " AND ".join(terms)
 
 
-def _sql(scope: Scope) -> str:
-    """Return the scope as a Delta predicate; names are checked before, text is quoted here."""
-    terms = [
-        f"{column} = " + (str(value) if isinstance(value, int) else f"'{_quote(value)}'")
-        for column, value in scope.items()
-    ]
-    return " AND ".join(terms) or "true"
-
-
-def _quote(text: str) -> str:
-    return text.replace("'", "''")
+def _literal(kind: pa.DataType, value: object) -> str:
+    if pa.types.is_string(kind):
+        return "'" + str(value).replace("'", "''") + "'"
+    if pa.types.is_boolean(kind):
+        return str(bool(value))
+    return str(int(str(value)))

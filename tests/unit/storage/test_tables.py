@@ -79,6 +79,16 @@ def test_scope_of_several_columns_and_quotes(tables: Tables) -> None:
     assert tables.read("events")["recording"].to_pylist() == ["new"]
 
 
+def test_long_names_are_told_apart_at_their_end(tables: Tables) -> None:
+    """Delta keeps only the beginning of long texts in its statistics."""
+    names = ["x" * 119 + end for end in "abc"]
+    for name in names:
+        tables.replace("events", events(name, [1]), {"recording": name})
+    tables.replace("events", events(names[1], [2]), {"recording": names[1]})
+    assert [len(tables.read("events", {"recording": name})) for name in names] == [1, 1, 1]
+    assert tables.read("events", {"recording": names[1]})["start_ns"].to_pylist() == [2]
+
+
 def test_equal_rows_make_no_version(tables: Tables) -> None:
     rows = events("a", [1, 2, 3, 6])
     version = tables.replace("events", rows, {"recording": "a"})
@@ -140,6 +150,7 @@ def test_read_where(tables: Tables) -> None:
         "end_ns": [2, 3, 4]
     }
     assert len(tables.read("events", {"recording": []})) == 0
+    assert len(tables.read("events", {"recording": "a' OR 'x' = 'x"})) == 0
     assert len(tables.read("events", {"start_ns": 1})) == 3
 
 
@@ -166,6 +177,8 @@ def test_errors_say_what_is_wrong(tables: Tables) -> None:
         tables.read("nothing")
     with pytest.raises(DataError, match=r"no column.*colour"):
         tables.read("events", {"colour": 1})
+    with pytest.raises(DataError, match="'soon' is no int64"):
+        tables.read("events", {"start_ns": "soon"})
     with pytest.raises(DataError, match=r"no column.*colour"):
         tables.read("events", columns=["colour"])
     with pytest.raises(DataError, match=r"'detail'.*missing or unknown"):
