@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from reporting.picture_frame import TEXT, Color, Entry, font, framed
 from scene.bev import BevView
 from scene.box import Boxes
+from scene.pose import SE3
 from scene.taxonomy import CATEGORIES, CATEGORY
 from scene.types import Float, Float64, Mask
 from scene.types import Image as Pixels
 
 Forward = Literal["up", "right"]
-Color = tuple[int, int, int]
-Entry = tuple[str, Color, str]  # style, colour, text of a line in the legend
 
 MATCH_DISTANCE_M: Final = 2.0
 _OVERSAMPLE: Final = 2
@@ -36,10 +36,8 @@ _RAMP: Final = (  # height above the ground, meters -> colour
 _LABEL: Final = (240, 243, 250)
 _MISSED: Final = (255, 82, 96)
 _QUIET: Final = (120, 132, 156)
-_TEXT: Final = (226, 231, 240)
-_STRIP_PX: Final = 34
-_LINE_PX: Final = 21
-_STRIP: Final = (17, 21, 31)
+_CIRCLED_BELOW_M: Final = 2.6
+_FRAME_MARGIN_M: Final = 0.5
 _EGO_LWH_M: Final = (4.6, 1.9)
 _REAR_AXLE_TO_CENTER_M: Final = 1.4
 
@@ -86,9 +84,9 @@ def bev_png(
 ) -> bytes:
     """Return a PNG of one frame seen from above.
 
-    Labels are dashed and white, predictions solid in the colour of their category. When both are
-    given, a label with lidar points that no prediction of its category is near (2 m between
-    centres) is circled in red.
+    Labels are dashed, predictions solid. Alone, either has the colours of its categories; together,
+    labels are white, and a label with lidar points that no prediction of its category is near (2 m
+    between centres) is marked in red.
 
     Args:
         points_ego_m: (N, 3) meters, ego frame.
@@ -111,15 +109,16 @@ def bev_png(
         predictions = predictions.take(_inside(predictions, view))
         _draw_predictions(draw, canvas, predictions)
     if annotations is not None:
+        annotations = annotations.take(_overlapping(annotations, view))
         missed = missed_labels(annotations, predictions) & _inside(annotations, view)
-        _draw_labels(draw, canvas, annotations, missed)
+        _draw_labels(draw, canvas, annotations, missed, plain=predictions is not None)
     image = image.resize(
         (image.width // _OVERSAMPLE, image.height // _OVERSAMPLE), Image.Resampling.BOX
     )
     draw = ImageDraw.Draw(image)
     _draw_ring_texts(draw, canvas, image.size)
     _draw_scale(draw, canvas, image.size)
-    image = _frame(image, title, _legend(annotations, predictions, missed))
+    image = framed(image, title, _legend(annotations, predictions, missed))
     buffer = io.BytesIO()
     image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         buffer, "PNG", optimize=True
@@ -136,6 +135,14 @@ def missed_labels(annotations: Boxes, predictions: Boxes | None) -> Mask:
     near = np.hypot(offset[..., 0], offset[..., 1]) <= MATCH_DISTANCE_M
     same = annotations.category[:, None] == predictions.category[None, :]
     return (annotations.num_points != 0) & ~(near & same).any(axis=1)
+
+
+def _overlapping(boxes: Boxes, view: BevView) -> Mask:
+    """Return (N,) which boxes the picture shows at least in part."""
+    corners = boxes.corners_bev_m()
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    ahead = (high[:, 0] >= view.x_min_m) & (low[:, 0] <= view.x_max_m)
+    return ahead & (high[:, 1] >= view.y_min_m) & (low[:, 1] <= view.y_max_m)
 
 
 def _inside(boxes: Boxes, view: BevView) -> Mask:
@@ -176,11 +183,11 @@ def _draw_rings(draw: ImageDraw.ImageDraw, canvas: _Canvas) -> None:
 
 
 def _draw_ring_texts(draw: ImageDraw.ImageDraw, canvas: _Canvas, size: tuple[int, int]) -> None:
-    font = _font(12)
+    small = font(13)
     for radius_m in range(20, 121, 20):
         at = canvas.project(np.array([float(radius_m), 0.0])) / _OVERSAMPLE
         if 0 < at[0] < size[0] - 34 and 0 < at[1] < size[1] - 16:
-            draw.text((at[0] + 4, at[1] + 2), f"{radius_m} m", font=font, fill=_QUIET)
+            draw.text((at[0] + 4, at[1] + 2), f"{radius_m} m", font=small, fill=_QUIET)
 
 
 def _draw_ego(draw: ImageDraw.ImageDraw, canvas: _Canvas) -> None:
@@ -206,19 +213,34 @@ def _draw_predictions(draw: ImageDraw.ImageDraw, canvas: _Canvas, boxes: Boxes) 
         draw.line([*center, *front], fill=color, width=4)
 
 
-def _draw_labels(draw: ImageDraw.ImageDraw, canvas: _Canvas, boxes: Boxes, missed: Mask) -> None:
-    """Draw dashed outlines; circle those that were missed."""
+def _draw_labels(
+    draw: ImageDraw.ImageDraw, canvas: _Canvas, boxes: Boxes, missed: Mask, plain: bool
+) -> None:
+    """Draw dashed outlines, white when `plain`; mark those that were missed."""
     corners = boxes.corners_bev_m()
     for i in range(len(boxes)):
-        color = _MISSED if missed[i] else _LABEL
+        color = _LABEL if plain else CATEGORY[str(boxes.category[i])].color_rgb
+        color = _MISSED if missed[i] else color
         outline = canvas.project(corners[i])
         for start, end in zip(outline, np.roll(outline, -1, axis=0), strict=True):
             _dashed(draw, start, end, color)
         if missed[i]:
-            center = canvas.project(boxes.center_xyz_m[i, :2])
-            size_m = max(1.6, float(np.hypot(*boxes.size_lwh_m[i, :2])) / 2 + 0.6)
-            reach = size_m * canvas.pixels_per_meter
-            draw.ellipse([*(center - reach), *(center + reach)], outline=_MISSED, width=4)
+            _draw_missed(draw, canvas, boxes, i)
+
+
+def _draw_missed(draw: ImageDraw.ImageDraw, canvas: _Canvas, boxes: Boxes, i: int) -> None:
+    """Circle a small object, frame a large one."""
+    length_m, width_m = (float(v) for v in boxes.size_lwh_m[i, :2])
+    center_m = boxes.center_xyz_m[i, :2]
+    if max(length_m, width_m) < _CIRCLED_BELOW_M:
+        center, reach = canvas.project(center_m), 1.6 * canvas.pixels_per_meter
+        draw.ellipse([*(center - reach), *(center + reach)], outline=_MISSED, width=5)
+        return
+    grown = 1.0 + 2 * _FRAME_MARGIN_M / np.array([length_m, width_m])
+    turn = SE3.from_yaw(float(boxes.yaw_rad[i]), np.zeros(3)).rotation[:2, :2]
+    corners = (boxes.corners_bev_m()[i] - center_m) @ turn * grown @ turn.T + center_m
+    outline = canvas.project(corners)
+    draw.line([*_flat(outline), *_flat(outline[:2])], fill=_MISSED, width=5, joint="curve")
 
 
 def _dashed(
@@ -233,84 +255,36 @@ def _dashed(
         draw.line(line, fill=color, width=4)
 
 
-def _legend(annotations: Boxes | None, predictions: Boxes | None, missed: Mask) -> list[Entry]:
-    """Return (style, colour, text) of each entry that the picture needs."""
-    entries: list[Entry] = []
-    if annotations is not None:
-        entries.append(("dashed", _LABEL, "label"))
-    if missed.any():
-        entries.append(("ring", _MISSED, f"missed ({int(missed.sum())})"))
-    if predictions is not None:
-        found = set(predictions.category.tolist())
-        entries += [("box", c.color_rgb, _spoken(c.name)) for c in CATEGORIES if c.name in found]
-    return entries
-
-
-def _frame(image: Image.Image, title: str, entries: list[Entry]) -> Image.Image:
-    """Return the picture with a strip for the title above and one for the legend below it."""
-    places = _flow(entries, image.width)
-    above = _STRIP_PX if title else 0
-    below = (places[-1][1] + _LINE_PX + 8) if places else 0
-    framed = Image.new("RGB", (image.width, image.height + above + below), _STRIP)
-    framed.paste(image, (0, above))
-    draw = ImageDraw.Draw(framed)
-    _draw_title(draw, title, image.width)
-    for (style, color, text), (left, top) in zip(entries, places, strict=True):
-        middle = above + image.height + top + _LINE_PX // 2
-        _draw_sign(draw, style, color, left, middle)
-        draw.text((left + 28, middle), text, font=_font(13), fill=_TEXT, anchor="lm")
-    return framed
-
-
-def _flow(entries: list[Entry], width: int) -> list[tuple[int, int]]:
-    """Return (left, top) of each legend entry inside the strip, wrapped at the width."""
-    places: list[tuple[int, int]] = []
-    left, top = 14, 8
-    for _, _, text in entries:
-        need = 28 + int(_font(13).getlength(text)) + 20
-        if left > 14 and left + need > width:
-            left, top = 14, top + _LINE_PX
-        places.append((left, top))
-        left += need
-    return places
-
-
-def _draw_sign(draw: ImageDraw.ImageDraw, style: str, color: Color, left: int, middle: int) -> None:
-    """Draw the sign of a legend entry, 20 pixels wide."""
-    if style == "box":
-        draw.rectangle([left, middle - 5, left + 18, middle + 5], outline=color, width=2)
-    elif style == "ring":
-        draw.ellipse([left + 2, middle - 7, left + 16, middle + 7], outline=color, width=2)
-    else:
-        for start in (left, left + 8, left + 16):
-            draw.line([start, middle, start + 4, middle], fill=color, width=2)
-
-
-def _draw_title(draw: ImageDraw.ImageDraw, title: str, width: int) -> None:
-    """Write the title, cut to the width of the picture."""
-    font = _font(15)
-    while len(title) > 4 and draw.textlength(title, font=font) > width - 28:
-        title = title[:-4].rstrip() + "..."
-    draw.text((14, _STRIP_PX // 2 + 1), title, font=font, fill=_TEXT, anchor="lm")
-
-
 def _draw_scale(draw: ImageDraw.ImageDraw, canvas: _Canvas, size: tuple[int, int]) -> None:
     """Draw a bar of 10 m into the lower right corner."""
     length = 10.0 / canvas.view.meters_per_pixel
     right, bottom = size[0] - 18, size[1] - 18
-    draw.line([right - length, bottom, right, bottom], fill=_TEXT, width=2)
+    draw.line([right - length, bottom, right, bottom], fill=TEXT, width=2)
     for x in (right - length, right):
-        draw.line([x, bottom - 5, x, bottom + 1], fill=_TEXT, width=2)
-    draw.text((right - length / 2, bottom - 6), "10 m", font=_font(12), fill=_TEXT, anchor="mb")
+        draw.line([x, bottom - 5, x, bottom + 1], fill=TEXT, width=2)
+    draw.text((right - length / 2, bottom - 6), "10 m", font=font(13), fill=TEXT, anchor="mb")
 
 
 def _flat(points: Float64) -> list[float]:
     return [float(v) for v in points.reshape(-1)]
 
 
-def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font that Pillow brings along: the same picture on every machine."""
-    return ImageFont.load_default(size_px)
+def _legend(annotations: Boxes | None, predictions: Boxes | None, missed: Mask) -> list[Entry]:
+    """Return (style, colour, text) of each entry that the picture needs."""
+    if annotations is None and predictions is None:
+        return []
+    shown = annotations if predictions is None else predictions
+    found = set() if shown is None else set(shown.category.tolist())
+    style = "dashed" if predictions is None else "box"
+    entries: list[Entry] = [
+        (style, c.color_rgb, _spoken(c.name)) for c in CATEGORIES if c.name in found
+    ]
+    if predictions is None or annotations is None:
+        return entries
+    known: list[Entry] = [("dashed", _LABEL, "label")]
+    if missed.any():
+        known.append(("ring", _MISSED, f"missed ({int(missed.sum())})"))
+    return known + entries
 
 
 def _spoken(category: str) -> str:

@@ -70,13 +70,15 @@ def test_missed_labels_are_those_with_points_and_no_prediction_of_their_kind() -
     assert not missed_labels(hidden, Boxes.empty()).any()
 
 
-def test_a_missed_label_is_circled_in_red() -> None:
+def test_a_missed_label_is_marked_in_red() -> None:
     label = boxes((20.0, 5.0, "car"))
     red = (255, 82, 96)
     missed = bev_png(NO_POINTS, label, Boxes.empty(), view=VIEW)
     hit = bev_png(NO_POINTS, label, boxes((20.5, 5.0, "car")), view=VIEW)
     assert len(near(pixels(missed)[:600], red)) > 100
     assert len(near(pixels(hit), red)) == 0
+    places = near(pixels(missed)[:600], red)  # framed half a meter around the car of 4 x 2 m
+    assert np.ptp(places, axis=0).tolist() == pytest.approx([30, 50], abs=4)
 
 
 def test_weak_predictions_are_not_drawn() -> None:
