@@ -1,4 +1,4 @@
-"""Road users: what they look like and how they move, scripted along the road or by car-following."""
+"""Road users: what they look like and the scripts by which they move along the road."""
 
 from __future__ import annotations
 
@@ -122,13 +122,19 @@ def _headings(s_m: Float64, d_m: Float64, first_rad: float) -> Float64:
     heading = np.where(moving, np.arctan2(dd, ds), np.nan)
     last = np.maximum.accumulate(np.where(moving, np.arange(len(s_m)), -1))
     filled = np.where(last >= 0, heading[np.maximum(last, 0)], first_rad)
-    return np.unwrap(filled)
+    return np.unwrap(filled.astype(np.float64))
 
 
 @dataclass(frozen=True, slots=True)
 class CastState:
-    """All actors at one instant, map frame: (A, 2) places, (A,) headings, (A, 2) velocities,
-    (A,) gait phases."""
+    """All actors at one instant, map frame.
+
+    Attributes:
+        xy_m: (A, 2) places.
+        yaw_rad: (A,) headings.
+        velocity_xy_mps: (A, 2) velocities.
+        phase_rad: (A,) where in their step people are.
+    """
 
     xy_m: Float64
     yaw_rad: Float64

@@ -52,7 +52,7 @@ class ScenarioResult:
         collision: the ego drove into somebody.
         impact_speed_mps: closing speed then, 0 without a collision.
         min_ttc_s: smallest time to collision on true positions, at most the planner's horizon.
-        first_failed_frame, first_failed_ns: first sweep in which perception failed, by index and time.
+        first_failed_frame, first_failed_ns: first sweep in which perception failed.
         ground_truth_passes: whether ground-truth perception passes.
         num_ticks: sweeps run.
         progress: way driven relative to the way under ground-truth perception.
@@ -94,10 +94,8 @@ def run(
     """
     world = scenario.build(seed)
     reference = _Arm(world, scenario, seed, perfect)
-    arm = reference
-    if detector is not None:
-        eyes = _Eyes(detector)
-        arm = _Arm(world, scenario, seed, eyes)
+    eyes = None if detector is None else _Eyes(detector)
+    arm = reference if eyes is None else _Arm(world, scenario, seed, eyes)
     progress = arm.way_m / max(reference.way_m, 1e-6)
     stalled = progress < MIN_PROGRESS
     verdict: Verdict = "pass"
@@ -116,7 +114,7 @@ def run(
         num_ticks=len(arm.ticks),
         progress=round(progress, 3),
         missed=arm.subject if verdict != "pass" else "",
-        detection_s=eyes.mean_s if detector is not None else 0.0,
+        detection_s=0.0 if eyes is None else eyes.mean_s,
         critical=arm.critical(keep_frames) if verdict != "pass" else [],
     )
 
@@ -197,7 +195,9 @@ class _Arm:
         visible = np.flatnonzero(self._visible(1))
         first = int(visible[0]) if len(visible) else 0
         last = max(self._last_chance(), min(first + keep, len(self.ticks)) - 1)
-        chosen = np.unique(np.linspace(first, last, min(keep, last - first + 1)).round().astype(int))
+        chosen = np.unique(
+            np.linspace(first, last, min(keep, last - first + 1)).round().astype(int)
+        )
         frames = (self.ticks[i] for i in chosen)
         return [
             CriticalFrame(t.sweep, t.truth.take(t.truth.num_points > 0), t.ego.map_SE3_ego)
@@ -205,7 +205,7 @@ class _Arm:
         ]
 
     def _visible(self, min_points: int) -> Mask:
-        """Return in which sweeps the subject had so many points and was near enough to be judged."""
+        """Return in which sweeps the subject had so many points, near enough to be judged."""
         hits = [t.truth.take(t.truth.track_id == self.subject) for t in self.ticks]
         reach = CATEGORY[str(hits[0].category[0])].max_range_m if len(hits[0]) else 0.0
         return np.array(

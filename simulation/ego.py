@@ -17,8 +17,8 @@ class VehicleModel:
     """Size and limits of the ego.
 
     Attributes:
-        wheelbase_m, front_m, rear_m, width_m, height_m: the origin is under the rear axle; `front_m` and
-            `rear_m` are the distances from there to the bumpers.
+        wheelbase_m, width_m: size.
+        front_m, rear_m: from the origin, under the rear axle, to the bumpers.
         delay_s: from a command to the first change of acceleration.
         jerk_mps3: how fast acceleration can change; UN R157's reference driver: 12.65.
         max_brake_mps2: the tyres' limit; 0.85 g, the AEB of UN R157's reference.
@@ -29,7 +29,6 @@ class VehicleModel:
     front_m: float = 3.8
     rear_m: float = 1.0
     width_m: float = 1.9
-    height_m: float = 1.6
     delay_s: float = 0.15
     jerk_mps3: float = 12.65
     max_brake_mps2: float = 8.34
@@ -105,7 +104,7 @@ class Ego:
 
     def _steer(self, road: Road, d_m: float, step_s: float) -> None:
         """Turn the wheels towards a point of the lane ahead (pure pursuit, Coulter 1992)."""
-        s, d = road.to_road(self.xy_m[None])
+        s, _ = road.to_road(self.xy_m[None])
         ahead = max(4.0, 0.9 * self.speed_mps)
         target, _ = road.to_map(s + ahead, np.array([d_m]))
         offset = target[0] - self.xy_m

@@ -114,13 +114,13 @@ def _cast(
         low = z_min[i] - origin[2]
         high = z_max[i] - origin[2]
         middle, spread = _bearing(
-            center[i], half[i], cos_yaw[i], sin_yaw[i],
+            center[i], half[i], float(cos_yaw[i]), float(sin_yaw[i]),
             velocity[i] - origin_velocity, origin, duration,
         )  # fmt: skip
         start = (middle - spread - first_azimuth) / azimuth_step
         start -= np.floor(start / turn) * turn
         width = 2.0 * spread / azimuth_step
-        for shift in (-1.0, 0.0):
+        for shift in (-1.0, 0.0, 1.0):
             first = max(0, int(np.floor(start + shift * turn)) - 1)
             last = min(num_columns, int(np.ceil(start + shift * turn + width)) + 2)
             for c in range(first, last):

@@ -47,7 +47,7 @@ class Road:
         middle = self.yaw_rad + turned / 2
         x = self.x_m + chord * np.cos(middle) - d * np.sin(heading)
         y = self.y_m + chord * np.sin(middle) + d * np.cos(heading)
-        return np.stack([x, y], axis=-1), heading
+        return np.stack([x, y], axis=-1).astype(np.float64), heading
 
     def to_road(self, xy_m: Float64) -> tuple[Float64, Float64]:
         """Return (N,) s and (N,) d of (N, 2) map positions."""

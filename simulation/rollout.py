@@ -9,7 +9,7 @@ import numpy as np
 
 from scene.box import Boxes
 from scene.sweep import Sweep
-from scene.types import Float64
+from simulation.actors import Cast, CastState
 from simulation.contact import first_contact
 from simulation.ego import VehicleModel
 from simulation.lidar import EgoMotion, LidarModel
@@ -103,24 +103,33 @@ class Rollout:
             if step % POSE_EVERY == 0:
                 self.poses.append((time, motion))
             if step % SWEEP_EVERY == 0:
-                if heard is not None:
-                    seen = heard.time_s + self.lidar.period_s / 2
-                    tracker.update(heard.found, heard.ego.map_SE3_ego, seen)
-                stamp = self.start_ns + round(time * 1e9)
-                rng = np.random.default_rng([self.seed, step])
-                scan, truth = observe(world, self.lidar, cast, state, motion, stamp, rng)
-                found = self.perceive(scan.sweep, truth)
-                heard = Tick(time, scan.sweep, truth, found, motion, tracker.at(time))
+                self._tell(tracker, heard)
+                heard = self._look(step, cast, state, motion, tracker)
                 yield heard
-            boxes = cast.boxes(state) if step % PLAN_EVERY == 0 else None
-            if boxes is not None:
+            if step % PLAN_EVERY == 0:
                 command = planner.plan(tracker.at(time), motion)
-                self._measure(boxes, motion)
-            hit = first_contact(ego.outline, cast, state)
-            if hit is not None and self._at_fault(hit, state.velocity_xy_mps[hit], motion, time):
-                if self.stop_on_contact:
-                    return
+                self._measure(cast.boxes(state), motion)
+            self._feel(first_contact(ego.outline, cast, state), state, motion, time)
+            if self.stop_on_contact and self.contact is not None:
+                return
             ego.step(command, world.road, world.lane_d_m, STEP_S)
+
+    def _tell(self, tracker: Tracker, heard: Tick | None) -> None:
+        """Hand the last sweep's detections to the tracker: perception takes one sweep of time."""
+        if heard is not None:
+            seen = heard.time_s + self.lidar.period_s / 2
+            tracker.update(heard.found, heard.ego.map_SE3_ego, seen)
+
+    def _look(
+        self, step: int, cast: Cast, state: CastState, motion: EgoMotion, tracker: Tracker
+    ) -> Tick:
+        """Scan and perceive."""
+        time = step * STEP_S
+        stamp = self.start_ns + round(time * 1e9)
+        rng = np.random.default_rng([self.seed, step])
+        scan, truth = observe(self.world, self.lidar, cast, state, motion, stamp, rng)
+        found = self.perceive(scan.sweep, truth)
+        return Tick(time, scan.sweep, truth, found, motion, tracker.at(time))
 
     def _front_s(self, motion: EgoMotion) -> float:
         """How far along the road the front bumper is."""
@@ -135,12 +144,11 @@ class Rollout:
         ttc = time_to_collision_s(view, motion.speed_mps, self.vehicle.width_m / 2)
         self.min_ttc_s = min(self.min_ttc_s, float(ttc.min()))
 
-    def _at_fault(self, actor: int, velocity: Float64, motion: EgoMotion, time: float) -> bool:
-        """Note a contact; one that a standing ego suffers is not the ego's."""
-        if motion.speed_mps < 0.3:
-            return False
-        if self.contact is None:
-            heading = np.array([np.cos(motion.yaw_rad), np.sin(motion.yaw_rad)])
-            self.contact, self.contact_s = actor, time
-            self.impact_speed_mps = max(0.0, motion.speed_mps - float(velocity @ heading))
-        return True
+    def _feel(self, actor: int | None, state: CastState, motion: EgoMotion, time: float) -> None:
+        """Note the first contact; one that a standing ego suffers is not the ego's."""
+        if actor is None or self.contact is not None or motion.speed_mps < 0.3:
+            return
+        heading = np.array([np.cos(motion.yaw_rad), np.sin(motion.yaw_rad)])
+        self.contact, self.contact_s = actor, time
+        along = float(state.velocity_xy_mps[actor] @ heading)
+        self.impact_speed_mps = max(0.0, motion.speed_mps - along)

@@ -1,4 +1,4 @@
-"""Scenarios with one hazard each, such that a planner that sees it avoids it and a blind one cannot."""
+"""Scenarios with one hazard each: a planner that sees it avoids it, a blind one cannot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Scenario:
     builder: Callable[[Mapping[str, float], float, np.random.Generator], World] = field(repr=False)
 
     def build(self, seed: int) -> World:
-        """Return the world; the seed changes the street, the bodies and nothing about the hazard."""
+        """Return the world; the seed changes the street and the bodies, not what happens."""
         key = int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "big")
         return self.builder(self.parameters, self.duration_s, np.random.default_rng([seed, key]))
 

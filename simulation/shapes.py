@@ -134,6 +134,3 @@ def _axles(
         for side in (-1.0, 1.0):
             y = side * (width_m / 2 - 0.13)
             parts.box((x, y), (radius_m * 1.7, 0.22), (0.0, radius_m * 1.6), 0.08)
-
-
-MAKERS = {"car": car, "truck": truck, "bus": bus, "pedestrian": pedestrian, "bicycle": bicycle}
