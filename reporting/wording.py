@@ -147,18 +147,20 @@ def main_slice(report: TurnReport) -> SliceLine | None:
 def verdict(report: TurnReport) -> Verdict:
     """Return the head of the page."""
     gate = report.gate
-    detail = " ".join(s for s in (_slice_support(report), _simulation_sentence(report)) if s)
-    if gate is None:
-        return Verdict("quiet", "No decision", "This turn made no release decision", detail)
     moved = _slice_headline(main_slice(report))
-    if gate.approved:
-        first = not gate.champion_before
-        fallback = "The first model is released" if first else "The new model is released"
-        return Verdict("good", "Released", moved or fallback, detail)
-    failed = [reason.text for reason in gate.reasons if not reason.passed]
-    why = f"Refused because: {failed[0].rstrip('.')}." if failed else ""
-    headline = "The candidate was refused; the champion stays"
-    return Verdict("bad", "Refused", headline, f"{why} {detail}".strip())
+    support = _sentences(_slice_support(report), _simulation_sentence(report))
+    result = _sentences(f"{moved}." if moved else _metric_sentence(report), support)
+    if gate is None:
+        return Verdict("quiet", "No decision", "This turn made no release decision", result)
+    if not gate.approved:
+        failed = [reason.text for reason in gate.reasons if not reason.passed]
+        why = f"Refused because: {failed[0].rstrip('.')}." if failed else ""
+        headline = "The candidate was refused; the champion stays"
+        return Verdict("bad", "Refused", headline, _sentences(why, result))
+    if moved:
+        return Verdict("good", "Released", moved, support)
+    first = "The new model is released" if gate.champion_before else "The first model is released"
+    return Verdict("good", "Released", first, result)
 
 
 def steps(report: TurnReport) -> list[Step]:
@@ -201,6 +203,18 @@ def _slice_support(report: TurnReport) -> str:
         f"intervals {line.before.low:.2f}–{line.before.high:.2f} before and "
         f"{line.after.low:.2f}–{line.after.high:.2f} after: {sure}."
     )
+
+
+def _metric_sentence(report: TurnReport) -> str:
+    """Return the overall figure, for a turn without a targeted slice."""
+    if report.after is None:
+        return ""
+    frames = plural(report.after.num_frames, "test frame")
+    return f"Mean average precision {interval(report.after.mean_ap)} on {frames}."
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def _simulation_sentence(report: TurnReport) -> str:

@@ -127,6 +127,7 @@ def test_the_first_turn_has_no_champion(report: TurnReport) -> None:
     )
     page = Page(render_html(first))
     assert "The first model is released" in page.text
+    assert "Mean average precision 0.60 (0.54–0.66) on 160 test frames." in page.text
     assert "not driven" in page.text
     assert "champion before passed" not in page.text
     assert "not measured" in render_markdown(first)
@@ -137,7 +138,9 @@ def test_a_refusal_comes_first_and_says_why(report: TurnReport) -> None:
     head = wording.verdict(dataclasses.replace(report, gate=GateSummary(False, reasons, "m-0")))
     assert (head.tone, head.label) == ("bad", "Refused")
     assert head.headline == "The candidate was refused; the champion stays"
-    assert head.detail.startswith("Refused because: AP of car fell by 0.21. ")
+    assert head.detail.startswith(
+        "Refused because: AP of car fell by 0.21. Pedestrian near a parked vehicle: up from 0.04 "
+    )
 
 
 @pytest.mark.parametrize(
