@@ -37,9 +37,10 @@ def label_config() -> str:
         '<Header value="$title" size="5"/>'
         f'<RectangleLabels name="{BOX}" toName="{PICTURE}" canRotate="true" strokeWidth="2" '
         f'opacity="0.15" showInline="true">{labels}</RectangleLabels>'
+        '<View style="display: flex; gap: 16px"><View style="flex: 1 1 auto; min-width: 0">'
         f'<Image name="{PICTURE}" value="$image" zoom="true" zoomControl="true" '
         'brightnessControl="true" contrastControl="true" rotateControl="false" smoothing="false"/>'
-        f'<View visibleWhen="region-selected">'
+        '</View><View style="flex: 0 0 220px"><View visibleWhen="region-selected">'
         '<Header value="Underside above the road at the car, in meters" size="6"/>'
         f'<Number name="{BOTTOM}" toName="{PICTURE}" perRegion="true" step="0.01"/>'
         '<Header value="Height of the object, in meters" size="6"/>'
@@ -47,7 +48,7 @@ def label_config() -> str:
         '<Header value="The thin line in the picture points to the front" size="6"/>'
         f'<Choices name="{HEADING}" toName="{PICTURE}" perRegion="true" choice="multiple">'
         f"<Choice value={quoteattr(REVERSED)}/></Choices>"
-        "</View></View>"
+        "</View></View></View></View>"
     )
 
 
