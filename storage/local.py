@@ -23,6 +23,7 @@ _ETAG_ATTRIBUTE = "user.starloop.etag"
 # A file touched this recently may change again within one tick of the file system's clock, so
 # its hash is not remembered (git calls this "racily clean").
 _SETTLED_NS = 2_000_000_000
+_ABANDONED_NS = 24 * 3600 * 1_000_000_000
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -38,10 +39,12 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
         self.url = self.root.as_uri()
-        self._locks = self.root / ".locks"
+        self._locks, self._partial = self.root / ".locks", self.root / ".partial"
         self._etags: dict[tuple[int, int], tuple[str, str]] = {}
         try:
-            self._locks.mkdir(parents=True, exist_ok=True)
+            for folder in (self._locks, self._partial):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be used as a store: {error}") from error
 
@@ -147,19 +150,34 @@ class LocalStore:
         if_match: str | None = None,
     ) -> ObjectStat:
         path = self._path(key)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            stat = self._write_temporary(key, temporary, chunks)
-            with self._lock(key):
-                self._check_condition(key, if_absent, if_match)
-                temporary.rename(path)
+            with self._temporary(path.parent) as temporary:
+                stat = self._write_temporary(key, temporary, chunks)
+                with self._lock(key):
+                    self._check_condition(key, if_absent, if_match)
+                    temporary.rename(path)
             _sync_folder(path.parent)
         except OSError as error:
             raise StoreError(f"{key}: cannot be written: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return stat
+
+    @contextmanager
+    def _temporary(self, folder: Path) -> Iterator[Path]:
+        """Give a hidden path from which a file can be renamed into the folder."""
+        same_disk = folder.stat().st_dev == self._partial.stat().st_dev
+        path = (self._partial if same_disk else folder) / f".{secrets.token_hex(8)}.part"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove what writers left that were killed long ago."""
+        for path in self._partial.iterdir():
+            with suppress(FileNotFoundError):
+                if time.time_ns() - path.stat().st_mtime_ns > _ABANDONED_NS:
+                    path.unlink()
 
     def _write_temporary(self, key: str, path: Path, chunks: Iterable[bytes]) -> ObjectStat:
         """Write and sync the bytes, and keep their hash on the file before it gets its name."""

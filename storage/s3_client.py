@@ -83,6 +83,7 @@ def http_pool() -> urllib3.PoolManager:
         timeout=urllib3.Timeout(connect=5, read=60),
         retries=urllib3.Retry(
             total=4,
+            connect=2,
             backoff_factor=0.2,
             status_forcelist=[500, 502, 503, 504],
             raise_on_status=False,
