@@ -66,8 +66,8 @@ class Recording(Protocol):
 
 
 def identity_trajectory(timestamps_ns: Sequence[int]) -> Trajectory:
-    """Return a trajectory that stands still at the origin from the first to the last time."""
-    times = np.unique(np.array([min(timestamps_ns), max(timestamps_ns)], dtype=np.int64))
+    """Return a trajectory that stands still at the origin, with a pose at each of the times."""
+    times = np.unique(np.array(timestamps_ns, dtype=np.int64))
     quat = np.tile(np.array([1.0, 0.0, 0.0, 0.0]), (len(times), 1))
     return Trajectory(times, quat, np.zeros((len(times), 3)))
 

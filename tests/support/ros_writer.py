@@ -15,10 +15,13 @@ from scene.pose import SE3
 _KIND = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
 _VISION = {
     "ObjectHypothesis": "string class_id\nfloat64 score\n",
-    "ObjectHypothesisWithPose": "ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose\n",
+    "ObjectHypothesisWithPose": (
+        "ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose\n"
+    ),
     "BoundingBox3D": "geometry_msgs/Pose center\ngeometry_msgs/Vector3 size\n",
     "Detection3D": (
-        "std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox3D bbox\nstring id\n"
+        "std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox3D bbox\n"
+        "string id\n"
     ),
     "Detection3DArray": "std_msgs/Header header\nDetection3D[] detections\n",
 }
@@ -71,9 +74,7 @@ def cloud_message(
 
 
 def serialize(message: Any, *, little_endian: bool = True) -> bytes:
-    return bytes(
-        types().serialize_cdr(message, message.__msgtype__, little_endian=little_endian)
-    )
+    return bytes(types().serialize_cdr(message, message.__msgtype__, little_endian=little_endian))
 
 
 class RosWriter:
@@ -95,7 +96,10 @@ class RosWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._writer.finish()
         self._stream.close()

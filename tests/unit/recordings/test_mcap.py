@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.ros_writer import RosWriter
 
 from recordings import mcap
 from recordings.mcap import McapRecording
@@ -12,6 +11,7 @@ from scene.box import Boxes
 from scene.errors import FormatError
 from scene.pose import SE3
 from scene.recording import RecordingId
+from tests.support.ros_writer import RosWriter
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "u1"), ("t", "<u4")])
 START = 1_700_000_000_000_000_000
@@ -43,7 +43,9 @@ def truth_map(time_ns: int) -> Boxes:
     centers = [[110, -35 + 3 * seconds, 0.9], [105, -38, 0.9], [0, 0, 5]]
     sizes = [[4.5, 1.9, 1.6], [0.7, 0.6, 1.8], [0.3, 0.3, 0.3]]
     names, tracks = ["car", "pedestrian", "bird"], ["a", "b", "c"]
-    return Boxes.make(np.array(centers), np.array(sizes), np.array([1.57, 0, 0]), names, None, tracks)
+    return Boxes.make(
+        np.array(centers), np.array(sizes), np.array([1.57, 0, 0]), names, None, tracks
+    )
 
 
 def write_drive(path: Path, *, poses: bool = True, static: bool = True, truth: bool = True) -> None:
@@ -115,7 +117,9 @@ def test_boxes_between_sweeps_are_carried_to_the_sweep(tmp_path: Path) -> None:
     with RosWriter(tmp_path / "late.mcap") as writer:
         for i in range(NUM):
             time = START + i * PERIOD - 30_000_000 * (i > 0)
-            writer.boxes("/labels", time, "base_link", truth_map(time).transform(ego_pose(time).inverse()))
+            writer.boxes(
+                "/labels", time, "base_link", truth_map(time).transform(ego_pose(time).inverse())
+            )
     recording = McapRecording([path, tmp_path / "late.mcap"], RecordingId("x"))
     assert recording.ground_truth is not None
     time = START + 2 * PERIOD

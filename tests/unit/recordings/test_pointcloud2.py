@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.ros_writer import cloud_message, serialize
 
 from recordings.pointcloud2 import columns, parse, stamp_of
 from recordings.points import RawPoints
 from scene.errors import FormatError
+from tests.support.ros_writer import cloud_message, serialize
 
 STAMP = 1_557_539_956_500_022_016
 
@@ -40,22 +40,23 @@ def check(found: RawPoints, points: np.ndarray) -> None:
             assert column is None
 
 
+XYZ = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
 LAYOUTS = {
-    "packed": np.dtype(
-        [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2"), ("t", "<u4")]
-    ),
+    "packed": np.dtype([*XYZ, ("intensity", "<f4"), ("ring", "<u2"), ("t", "<u4")]),
     "pcl padded": np.dtype(
         {
-            "names": ["x", "y", "z", "intensity"], "formats": ["<f4"] * 4,
-            "offsets": [0, 4, 8, 16], "itemsize": 32,
-        }  # fmt: skip
+            "names": ["x", "y", "z", "intensity"],
+            "formats": ["<f4"] * 4,
+            "offsets": [0, 4, 8, 16],
+            "itemsize": 32,
+        }
     ),
     "doubles": np.dtype([("x", "<f8"), ("y", "<f8"), ("z", "<f8"), ("intensity", "u1")]),
     "scattered": np.dtype([("z", "<f4"), ("ring", "u1"), ("x", "<f4"), ("t", "<i4"), ("y", "<f4")]),
     "mixed types": np.dtype([("x", "<f4"), ("y", "<f8"), ("z", "<i2"), ("ring", "<u2")]),
-    "big endian": np.dtype([("x", ">f4"), ("y", ">f4"), ("z", ">f4"), ("ring", ">u2"), ("t", ">u4")]),
-    "array field": np.dtype([("normal", "<f4", (3,)), ("x", "<f4"), ("y", "<f4"), ("z", "<f4")]),
-}  # fmt: skip
+    "big endian": np.dtype([*XYZ, ("ring", "<u2"), ("t", "<u4")]).newbyteorder(">"),
+    "array field": np.dtype([("normal", "<f4", (3,)), *XYZ]),
+}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -82,15 +83,25 @@ def test_rows_with_padding_of_an_organised_cloud() -> None:
 def test_any_order_and_padding(
     names: list[str], gaps: list[int], tail: int, big: bool, frame: str
 ) -> None:
-    kinds = {"x": "f4", "y": "f4", "z": "f4", "intensity": "f4", "ring": "u2", "t": "u4", "tag": "u1"}
+    kinds = {
+        "x": "f4",
+        "y": "f4",
+        "z": "f4",
+        "intensity": "f4",
+        "ring": "u2",
+        "t": "u4",
+        "tag": "u1",
+    }
     order, at, offsets = ">" if big else "<", 0, []
     for name, gap in zip(names, gaps, strict=True):
         offsets.append(at + gap)
         at += gap + np.dtype(kinds[name]).itemsize
     dtype = np.dtype(
         {
-            "names": names, "formats": [order + kinds[name] for name in names],
-            "offsets": offsets, "itemsize": at + tail,
+            "names": names,
+            "formats": [order + kinds[name] for name in names],
+            "offsets": offsets,
+            "itemsize": at + tail,
         }  # fmt: skip
     )
     points = random_points(dtype, 9)

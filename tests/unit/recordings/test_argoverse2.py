@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pytest
+
+from recordings.argoverse2 import Argoverse2Recording
+from scene.errors import FormatError
+from scene.recording import RecordingId
+
+TIMES = [1_000_000_000_000 + i * 100_000_000 for i in range(4)]
+
+
+def write_log(folder: Path, *, poses: bool = True, calibration: bool = True) -> Path:
+    (folder / "sensors" / "lidar").mkdir(parents=True)
+    (folder / "calibration").mkdir()
+    rng = np.random.default_rng(0)
+    for time in TIMES:
+        table = {
+            **{name: rng.uniform(-30, 30, 20).astype(np.float16) for name in "xyz"},
+            "intensity": rng.integers(0, 256, 20).astype(np.uint8),
+            "laser_number": rng.integers(0, 64, 20).astype(np.uint8),
+            "offset_ns": rng.integers(0, 10**8, 20).astype(np.int32),
+        }
+        write(folder / "sensors" / "lidar" / f"{time}.feather", table)
+    count = len(TIMES)
+    pose = {"qw": np.ones(count), **{f"q{a}": np.zeros(count) for a in "xyz"}}
+    place = {"tx_m": np.arange(count) * 2.0, "ty_m": np.zeros(count), "tz_m": np.zeros(count)}
+    if poses:
+        write(folder / "city_SE3_egovehicle.feather", {"timestamp_ns": TIMES, **pose, **place})
+    if calibration:
+        one = {key: value[:1] for key, value in {**pose, **place}.items()}
+        path = folder / "calibration" / "egovehicle_SE3_sensor.feather"
+        write(path, {"sensor_name": ["up_lidar"], **{k: np.repeat(v, 1) for k, v in one.items()}})
+    boxes = {
+        "timestamp_ns": TIMES, "track_uuid": ["t"] * count,
+        "category": ["PEDESTRIAN", "PEDESTRIAN", "ANIMAL", "PEDESTRIAN"],
+        "length_m": np.full(count, 0.7), "width_m": np.full(count, 0.6),
+        "height_m": np.full(count, 1.8), **pose, "tx_m": 30 - np.arange(count) * 2.0,
+        "ty_m": np.arange(count) * 0.1, "tz_m": np.full(count, 0.9),
+        "num_interior_pts": np.arange(count),
+    }  # fmt: skip
+    write(folder / "annotations.feather", boxes)
+    return folder
+
+
+def write(path: Path, columns: dict[str, object]) -> None:
+    pyarrow.feather.write_feather(pa.table(columns), path)
+
+
+def test_a_log_reads_back(tmp_path: Path) -> None:
+    recording = Argoverse2Recording(write_log(tmp_path / "log"), RecordingId("log"))
+    assert recording.sensor == "up_lidar"
+    assert recording.calibration.assumed == frozenset()
+    sweeps = list(recording.sweeps())
+    assert [sweep.timestamp_ns for sweep in sweeps] == TIMES
+    table = pyarrow.feather.read_table(tmp_path / f"log/sensors/lidar/{TIMES[0]}.feather")
+    np.testing.assert_array_equal(sweeps[0].points_ego_m[:, 1], table["y"].to_numpy())
+    np.testing.assert_array_equal(sweeps[0].ring, table["laser_number"].to_numpy())
+    np.testing.assert_array_equal(sweeps[0].offset_ns, table["offset_ns"].to_numpy())
+    truth = recording.ground_truth
+    assert truth is not None
+    assert [len(truth[time]) for time in TIMES] == [1, 1, 0, 1]
+    assert truth[TIMES[1]].category.tolist() == ["pedestrian"]
+    assert truth[TIMES[1]].num_points.tolist() == [1]
+    # The person stands still along x in the map and walks 1 m/s along y.
+    np.testing.assert_allclose(truth[TIMES[1]].velocity_xy_mps, [[0.0, 1.0]], atol=1e-9)
+
+
+def test_missing_poses_and_calibration_are_marked(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "log", poses=False, calibration=False)
+    recording = Argoverse2Recording(folder, RecordingId("log"))
+    assert recording.calibration.assumed == frozenset({"lidar", "map"})
+    assert len(list(recording.sweeps())) == len(TIMES)
+    assert recording.ground_truth is not None
+    assert np.isnan(recording.ground_truth[TIMES[0]].velocity_xy_mps).all()
+
+
+def test_one_broken_sweep_is_damage(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "log")
+    path = folder / "sensors" / "lidar" / f"{TIMES[1]}.feather"
+    path.write_bytes(path.read_bytes()[:100])
+    recording = Argoverse2Recording(folder, RecordingId("log"))
+    assert [s.timestamp_ns for s in recording.sweeps()] == [TIMES[0], *TIMES[2:]]
+    (note,) = recording.damage
+    assert note.where == f"sensors/lidar/{TIMES[1]}.feather"
+    assert "not a readable Feather file" in note.what
+    assert note.lost == f"sweep {TIMES[1]}"
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "log")
+    write(folder / "city_SE3_egovehicle.feather", {"timestamp_ns": TIMES})
+    with pytest.raises(FormatError, match="no column qw, qx"):
+        Argoverse2Recording(folder, RecordingId("log"))

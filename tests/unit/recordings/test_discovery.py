@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recordings.discovery import Source, group_keys
+
+
+def group(*keys: str) -> dict[str, Source]:
+    sources = group_keys((key, 10, f"etag of {key}") for key in keys)
+    return {str(source.name): source for source in sources}
+
+
+def test_single_files_by_name() -> None:
+    found = group("2026-03-02T08-15-00.veh01.mcap", "day/b.pcd")
+    assert sorted(found) == ["2026-03-02T08-15-00.veh01", "day_b"]
+    source = found["2026-03-02T08-15-00.veh01"]
+    assert source.is_file
+    assert source.keys == ("2026-03-02T08-15-00.veh01.mcap",)
+
+
+def test_argoverse2_log() -> None:
+    root = "sensor/val/7fab/"
+    used = [
+        root + "annotations.feather", root + "calibration/egovehicle_SE3_sensor.feather",
+        root + "city_SE3_egovehicle.feather", root + "sensors/lidar/1.feather",
+        root + "sensors/lidar/2.feather",
+    ]  # fmt: skip
+    found = group(*used, root + "map/m.json", root + "sensors/cameras/front/1.jpg")
+    assert list(found) == ["sensor_val_7fab"]
+    assert found["sensor_val_7fab"].keys == tuple(used)
+    assert found["sensor_val_7fab"].prefix == root
+    assert not found["sensor_val_7fab"].is_file
+
+
+def test_kitti_drive_with_the_calibration_of_its_day() -> None:
+    day, drive = "kitti/2011_09_26/", "kitti/2011_09_26/2011_09_26_drive_0001_sync/"
+    used = [
+        day + "calib_imu_to_velo.txt", drive + "oxts/data/0000000000.txt",
+        drive + "tracklet_labels.xml", drive + "velodyne_points/data/0000000000.bin",
+        drive + "velodyne_points/timestamps.txt",
+    ]  # fmt: skip
+    found = group(*used, drive + "image_02/data/0.png")
+    # A folder whose name the next one repeats is left out of the name.
+    assert list(found) == ["kitti_2011_09_26_drive_0001_sync"]
+    assert found["kitti_2011_09_26_drive_0001_sync"].keys == tuple(sorted(used))
+
+
+def test_kitti_archive() -> None:
+    found = group("d/velodyne_points_data.tar.xz", "d/velodyne_points/timestamps.txt")
+    assert found["d"].keys == ("d/velodyne_points/timestamps.txt", "d/velodyne_points_data.tar.xz")
+
+
+def test_rosbag2_and_pcd_folders() -> None:
+    found = group(
+        "run/metadata.yaml", "run/run_0.mcap", "run/run_1.mcap", "loose/x.mcap",
+        "clouds/1.pcd", "clouds/2.pcd", "clouds/poses.txt", "clouds/note.txt",
+    )  # fmt: skip
+    assert found["run"].keys == ("run/metadata.yaml", "run/run_0.mcap", "run/run_1.mcap")
+    assert found["clouds"].keys == ("clouds/1.pcd", "clouds/2.pcd", "clouds/poses.txt")
+    assert found["loose_x"].is_file
+
+
+def test_clouds_directly_in_the_root_are_recordings_by_themselves() -> None:
+    assert sorted(group("a.pcd", "b.pcd")) == ["a", "b"]
+
+
+def test_side_files_hidden_and_unfinished_files_are_not_recordings() -> None:
+    assert not group(
+        "README.md", "notes.txt", "x.json", ".hidden.mcap", "a/.cache/b.mcap", "c.mcap.part",
+        "d.mcap.tmp", "e/f.csv", "g.png", "LICENSE", "folder/", "h.yaml",
+    )  # fmt: skip
+
+
+def test_unknown_files_are_sources_so_that_somebody_is_told() -> None:
+    assert sorted(group("old.bag", "run/x.db3", "scan.laz")) == ["old", "run_x", "scan.laz"]
+
+
+def test_names_do_not_change_when_others_come_and_never_collide() -> None:
+    alone = group("a/x.mcap")
+    both = group("a/x.mcap", "b/x.mcap")
+    assert sorted(both) == ["a_x", "b_x"]
+    assert alone["a_x"] == both["a_x"]
+    same_name = group("x.mcap", "x.pcd")
+    assert len(same_name) == 2
+    assert all(name.startswith("x-") for name in same_name)
+
+
+def test_digest_depends_on_key_size_and_etag() -> None:
+    base = [("x.mcap", 10, "a")]
+    variants = [base, [("y.mcap", 10, "a")], [("x.mcap", 11, "a")], [("x.mcap", 10, "b")]]
+    digests = {group_keys(variant)[0].digest for variant in variants}
+    assert len(digests) == 4
+    assert group_keys(base) == group_keys(reversed(base))
+
+
+def test_long_paths_stay_within_the_limit_and_differ() -> None:
+    found = group(f"{'a' * 150}/1.mcap", f"{'b' * 150}/1.mcap")
+    assert len(found) == 2
+    assert all(len(name) <= 120 for name in found)
+
+
+@given(st.lists(st.text(max_size=40), max_size=12, unique=True))
+def test_any_keys_give_unique_names_and_every_key_at_most_once(keys: list[str]) -> None:
+    sources = group_keys((key, 1, "e") for key in keys)
+    assert len({source.name for source in sources}) == len(sources)
+    used = [key for source in sources for key in source.keys]
+    assert len(used) == len(set(used))
+    assert set(used) <= set(keys)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recordings.pcd import PcdRecording
+from recordings.pcd_file import _lzf_decompress, read_header, read_points
+from scene.errors import FormatError
+from scene.recording import RecordingId
+
+DTYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2")])
+HEADER = (
+    "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS x y z intensity ring\n"
+    "SIZE 4 4 4 4 2\nTYPE F F F F U\nCOUNT 1 1 1 1 1\nWIDTH {num}\nHEIGHT 1\n"
+    "VIEWPOINT {view}\nPOINTS {num}\nDATA {kind}\n"
+)
+
+
+def points(seed: int, num: int = 25) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    made = np.zeros(num, DTYPE)
+    for name in "xyz":
+        made[name] = np.round(rng.uniform(-20, 20, num), 3)
+    made["intensity"], made["ring"] = rng.integers(0, 255, num), rng.integers(0, 32, num)
+    return made
+
+
+def lzf_literals(data: bytes) -> bytes:
+    """A valid LZF stream that holds literals only."""
+    runs = [data[i : i + 32] for i in range(0, len(data), 32)]
+    return b"".join(bytes([len(run) - 1]) + run for run in runs)
+
+
+def write(
+    path: Path,
+    made: np.ndarray,
+    kind: str,
+    *,
+    announced: int | None = None,
+    view: str = "0 0 0 1 0 0 0",
+) -> Path:
+    head = HEADER.format(num=len(made) if announced is None else announced, kind=kind, view=view)
+    if kind == "ascii":
+        body = "\n".join(" ".join(str(v) for v in row) for row in made.tolist()).encode() + b"\n"
+    elif kind == "binary":
+        body = made.tobytes()
+    else:
+        columns = b"".join(made[name].tobytes() for name in DTYPE.names or ())
+        packed = lzf_literals(columns)
+        body = struct.pack("<II", len(packed), len(columns)) + packed
+    path.write_bytes(head.encode() + body)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["ascii", "binary", "binary_compressed"])
+def test_every_encoding_reads_back(tmp_path: Path, kind: str) -> None:
+    made = points(1)
+    found = read_points(write(tmp_path / "a.pcd", made, kind))
+    np.testing.assert_allclose(found.xyz_m, np.stack([made[n] for n in "xyz"], 1), atol=1e-6)
+    assert found.intensity is not None
+    assert found.ring is not None
+    np.testing.assert_array_equal(found.intensity, made["intensity"])
+    np.testing.assert_array_equal(found.ring, made["ring"])
+
+
+@pytest.mark.parametrize("kind", ["ascii", "binary", "binary_compressed"])
+def test_a_wrong_count_is_an_error_that_names_both(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / "a.pcd", points(1), kind, announced=26)
+    with pytest.raises(FormatError, match=r"a\.pcd: 26 points .* announced"):
+        read_points(path)
+
+
+@pytest.mark.parametrize("kind", ["ascii", "binary", "binary_compressed"])
+def test_cut_anywhere_is_an_error(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / "a.pcd", points(1), kind)
+    data = path.read_bytes()
+    cuts = range(0, len(data) - (30 if kind == "ascii" else 1), 13)
+    for size in cuts:
+        path.write_bytes(data[:size])
+        with pytest.raises(FormatError, match=r"a\.pcd"):
+            read_points(path)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=300), st.integers(0, 400))
+def test_lzf_survives_any_bytes(data: bytes, size: int) -> None:
+    target = np.zeros(size, np.uint8)
+    written = _lzf_decompress(np.frombuffer(data, np.uint8), target)
+    assert -1 <= written <= size
+
+
+def test_lzf_back_references() -> None:
+    target = np.zeros(20, np.uint8)
+    # Literals "ab", then 18 bytes from 2 back: length 18 = 7 + 9 + 2, distance 2 = 1 + 1.
+    stream = np.frombuffer(bytes([1, 97, 98, 7 << 5, 9, 1]), np.uint8)
+    assert _lzf_decompress(stream, target) == 20
+    assert target.tobytes() == b"ab" * 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("FIELDS x y z", "FIELDS a y z"), "no x, y, z among its fields a y z"),
+        (("WIDTH 25", "WIDTH 24"), "WIDTH 24 x HEIGHT 1 is not 25 POINTS"),
+        (("DATA binary", "DATA morse"), "DATA morse; known: ascii, binary"),
+        (("SIZE 4 4 4 4 2", "SIZE 4 4"), "header is not complete"),
+        (("TYPE F F F F U", "TYPE F F F F Q"), "header is not complete"),
+        (("COUNT 1 1 1 1 1", "COUNT 1 1 1 9999 1"), "bytes a point"),
+        (("DATA binary\n", ""), "no DATA line"),
+    ],
+)
+def test_bad_headers_say_what_is_wrong(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    path = write(tmp_path / "a.pcd", points(1), "binary")
+    data = path.read_bytes().replace(change[0].encode(), change[1].encode())
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=message):
+        read_header(path)
+
+
+def test_a_word_among_the_points_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pcd", points(1), "ascii")
+    lines = path.read_text().splitlines()
+    lines[14] = "1 2 three 4 5"
+    path.write_text("\n".join(lines))
+    with pytest.raises(FormatError, match="not a number"):
+        read_points(path)
+
+
+def test_a_folder_with_times_in_the_names_and_tum_poses(tmp_path: Path) -> None:
+    start = 1_673_400_472_138_016_708
+    paths = [write(tmp_path / f"{start + i * 10**8}.pcd", points(i), "binary") for i in range(3)]
+    rows = [f"1673400472.{138016708 + i * 10**8} {i} 0 0 0 0 0 1" for i in range(3)]
+    (tmp_path / "poses.txt").write_text("# time x y z qx qy qz qw\n" + "\n".join(rows))
+    recording = PcdRecording(paths[::-1], RecordingId("folder"))
+    sweeps = list(recording.sweeps())
+    assert [s.timestamp_ns for s in sweeps] == [start + i * 10**8 for i in range(3)]
+    np.testing.assert_allclose(sweeps[2].points_ego_m[:, 0], points(2)["x"], atol=1e-6)
+    assert recording.trajectory.at(start + 10**8).translation_m.tolist() == [1, 0, 0]
+    assert recording.calibration.assumed == frozenset({"lidar"})
+
+
+def test_a_folder_with_numbers_and_viewpoints(tmp_path: Path) -> None:
+    paths = [
+        write(tmp_path / f"cloud_{i}.pcd", points(i), "binary", view=f"{i} 2 3 1 0 0 0")
+        for i in range(12)
+    ]
+    recording = PcdRecording(sorted(paths), RecordingId("folder"))
+    found = [float(sweep.points_ego_m[0, 0]) for sweep in recording.sweeps()]
+    np.testing.assert_allclose(found, [points(i)["x"][0] for i in range(12)], atol=1e-6)
+    assert recording.calibration.assumed == frozenset({"lidar", "clock"})
+    assert recording.trajectory.at(500_000_000).translation_m.tolist() == [5, 2, 3]
+
+
+def test_bad_files_of_a_folder_are_damage(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{i}.pcd", points(i), "binary") for i in range(4)]
+    paths[1].write_text("nothing")
+    write(paths[2], points(2), "binary", announced=99)
+    recording = PcdRecording(paths, RecordingId("folder"))
+    assert [sweep.timestamp_ns for sweep in recording.sweeps()] == [0, 300_000_000]
+    assert [note.where for note in recording.damage] == ["1.pcd", "2.pcd"]
+    assert "map" in recording.calibration.assumed
+
+
+def test_poses_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{i}.pcd", points(i), "binary") for i in range(2)]
+    (tmp_path / "poses.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n")
+    with pytest.raises(FormatError, match=r"poses\.txt: 1 poses for 2 PCD files"):
+        PcdRecording(paths, RecordingId("folder"))
+    (tmp_path / "poses.txt").write_text("1 2 3\n4 5 6\n")
+    with pytest.raises(FormatError, match="expected 12 numbers a row"):
+        PcdRecording(paths, RecordingId("folder"))
