@@ -8,7 +8,7 @@ import numpy as np
 
 from curation.clusters import Clusters
 from scene.box import Boxes
-from scene.pose import Trajectory
+from scene.pose import Trajectory, wrap_angle
 from scene.taxonomy import CATEGORY, VEHICLES
 from scene.types import Float64, Int64, Mask
 
@@ -27,7 +27,7 @@ def fits_category(clusters: Clusters, category: str) -> Mask:
     usual = CATEGORY[category].size_lwh_m
     long, short = max(usual[:2]), min(usual[:2])
     unseen = BEAM_GAP_RAD * clusters.range_m()
-    fits = (length <= 1.25 * long + 0.35) & (width <= 1.25 * short + 0.35)
+    fits = (length <= 1.25 * long + 0.6) & (width <= 1.25 * short + 0.35)
     fits &= (height + unseen >= 0.72 * usual[2]) & (height <= 1.2 * usual[2] + 0.05)
     if long > 1.5:  # not a post: a side or a back must be seen
         fits &= length >= 0.35 * min(short, 1.6)
@@ -35,9 +35,9 @@ def fits_category(clusters: Clusters, category: str) -> Mask:
 
 
 def vehicle_sized(clusters: Clusters) -> Mask:
-    """Return (N,) clusters that could be (most of) a vehicle."""
+    """Return (N,) clusters that could be a vehicle or its rear: often no more is seen of one."""
     length, width, height = clusters.size_lwh_m.T
-    return (length >= 2.0) & (length <= 13.0) & (width <= 3.2) & (height >= 0.9) & (height <= 4.3)
+    return (length >= 1.4) & (length <= 13.0) & (width <= 3.2) & (height >= 0.9) & (height <= 4.3)
 
 
 def distance_to_rectangles(
@@ -81,16 +81,22 @@ def near_vehicle(
     return gap.min(axis=1)
 
 
+def can_judge(now_ns: int, times_ns: Int64) -> bool:
+    """Return whether a drive has a sweep about one second before or after a time."""
+    apart_s = np.abs(times_ns - now_ns) / 1e9
+    return bool(np.any((apart_s >= PAUSE_S[0]) & (apart_s <= PAUSE_S[1])))
+
+
 def newness(
     candidates: Clusters, by_time: dict[int, Clusters], trajectory: Trajectory, times_ns: Int64
 ) -> Float64:
     """Return (N,) how empty the place of each candidate was about one second before and after.
 
-    1: nothing stood there in any sweep around then, so the thing moves. 0: something stood there
-    all the time, like a pole, a bin or a corner of a parked car. A place counts as taken when the
-    footprint of any cluster, grown by 0.35 m, covers it. The smaller of before and after is
-    returned: what comes out of occlusion was not seen before but stays. NaN where no sweep
-    lies in the window.
+    1: the place was seen and empty then, so the thing moves. 0: something stood there all the
+    time, like a pole, a bin or a corner of a parked car. A place counts as taken when the
+    footprint of a cluster, grown by 0.35 m, covers it, and as hidden, hence as no evidence, when
+    a cluster stands before it. The smaller of before and after is returned: what comes out of
+    occlusion was not seen before but stays. NaN where there is no evidence.
 
     Args:
         candidates: clusters of one sweep.
@@ -106,12 +112,16 @@ def newness(
     for sign in (-1, 1):
         apart_s = sign * (times_ns - now_ns) / 1e9
         around = times_ns[(apart_s >= PAUSE_S[0]) & (apart_s <= PAUSE_S[1])]
-        taken = []
+        taken, seen = np.zeros(len(candidates)), np.zeros(len(candidates))
         for time_ns in around:
             then_SE3_now = trajectory.at(int(time_ns)).inverse() @ map_SE3_now
             places = then_SE3_now.transform_points(candidates.center_xyz_m)[:, :2]
-            taken.append(_covered(places, by_time.get(int(time_ns), Clusters.empty())))
-        sides.append(1.0 - np.mean(taken, axis=0) if taken else np.full(len(candidates), np.nan))
+            then = by_time.get(int(time_ns), Clusters.empty())
+            covered = _covered(places, then)
+            taken += covered
+            seen += covered | ~_hidden(places, then)
+        with np.errstate(invalid="ignore"):
+            sides.append(1.0 - taken / seen)
     return np.fmin(sides[0], sides[1])
 
 
@@ -124,3 +134,22 @@ def _covered(places_xy_m: Float64, clusters: Clusters) -> Mask:
         clusters.yaw_rad,
     )
     return np.any(gap <= 0.35, axis=1)
+
+
+def _hidden(places_xy_m: Float64, clusters: Clusters) -> Mask:
+    """Return (P,) places out of reach, or behind a cluster that is 0.9 m high or higher.
+
+    Seen from a lidar near the ego origin: a cluster hides the bearings that its longer side
+    spans, if the place lies further away than its centre.
+    """
+    tall = clusters.take(clusters.size_lwh_m[:, 2] >= 0.9)
+    offset_m = np.array([1.0, 0.0])  # lidars sit about there, between the axles
+    to_place, to_cluster = places_xy_m - offset_m, tall.center_xyz_m[:, :2] - offset_m
+    away, near = np.hypot(*to_place.T), np.hypot(*to_cluster.T)
+    along = np.stack([np.cos(tall.yaw_rad), np.sin(tall.yaw_rad)], 1) * tall.size_lwh_m[:, :1] / 2
+    bearing = np.arctan2(to_place[:, 1], to_place[:, 0])[:, None]
+    middle = np.arctan2(to_cluster[:, 1], to_cluster[:, 0])
+    ends = to_cluster + along
+    half = np.abs(wrap_angle(np.arctan2(ends[:, 1], ends[:, 0]) - middle))
+    behind = (np.abs(wrap_angle(bearing - middle)) <= half) & (away[:, None] > near + 0.5)
+    return np.any(behind, axis=1) | (away > 45.0)

@@ -91,7 +91,7 @@ class Clusters:
         if np.any(np.diff(self.timestamp_ns) < 0):
             return self.take(np.argsort(self.timestamp_ns, kind="stable")).by_time()
         times, starts = np.unique(self.timestamp_ns, return_index=True)
-        ends = np.append(starts[1:], len(self))
+        ends = np.append(starts, len(self))[1:]  # right for no clusters too
         return {
             int(t): self.take(slice(int(start), int(end)))
             for t, start, end in zip(times, starts, ends, strict=True)

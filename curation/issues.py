@@ -22,6 +22,7 @@ from scene.types import Float64
 
 NEAR_M: Final = 3.0
 PREDICTION_MIN_SCORE: Final = 0.3
+CLEAR_POINTS: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +157,19 @@ class IssueTrigger:
     within 3 m where the issue says so, and no prediction of the champion covers it. For people and
     cyclists it must also have moved (see `candidates.newness`): poles, hydrants, bins and corners
     of parked cars have the right size but stay where they are.
+
+    Attributes:
+        issue: the weakness.
+        min_score: predictions below it explain nothing.
+        min_newness: share of looks at the place, a second away, that must have found it empty.
+        min_weight: a cluster weighs its newness (0.5 for categories that may stand still) times
+            its points over `CLEAR_POINTS`, at most 1; lighter ones are ignored.
     """
 
     issue: Issue
     min_score: float = PREDICTION_MIN_SCORE
     min_newness: float = 0.6
+    min_weight: float = 0.3
 
     @property
     def name(self) -> str:
@@ -199,11 +208,19 @@ class IssueTrigger:
             chosen = chosen.take(gap <= NEAR_M)
         weight = np.full(len(chosen), 0.5)
         if issue.category in geometry.MOVERS and len(chosen):
-            new = geometry.newness(chosen, by_time, drive.trajectory, drive.sweep_times_ns)
-            weight = np.where(np.isnan(new), 0.3, new)
-            moved = np.isnan(new) | (new >= self.min_newness)
-            chosen, weight = chosen.take(moved), weight[moved]
-        return chosen, weight * np.minimum(1.0, chosen.num_points / 15.0)
+            weight = self._movement(chosen, by_time, drive)
+        weight = weight * np.minimum(1.0, chosen.num_points / CLEAR_POINTS)
+        return chosen.take(weight >= self.min_weight), weight[weight >= self.min_weight]
+
+    def _movement(self, chosen: Clusters, by_time: dict[int, Clusters], drive: Drive) -> Float64:
+        """Return (N,) newness of clusters, 0 where it is too small or nothing is known.
+
+        Where no sweep lies a second away, as in a folder of single clouds, nobody can know: 0.5.
+        """
+        if not geometry.can_judge(int(chosen.timestamp_ns[0]), drive.sweep_times_ns):
+            return np.full(len(chosen), 0.5)
+        new = geometry.newness(chosen, by_time, drive.trajectory, drive.sweep_times_ns)
+        return np.where(new >= self.min_newness, new, 0.0)
 
     def _event(self, time_ns: int, chosen: Clusters, weight: Float64) -> Event:
         """Return the event of one sweep."""

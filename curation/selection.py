@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -78,13 +79,20 @@ def frame_uncertainty(predictions: Mapping[int, Boxes], times: Int64 | Sequence[
     return values
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Group:
     """One issue, one trigger or the uncertainty: which frames it wants, how much, and why."""
 
     name: str
     score: Float64  # (F,) NaN where it does not want the frame
     reason: list[str]  # (F,)
+
+    @cached_property
+    def weight(self) -> Float64:
+        """(F,) 0.2 to 1 by rank of the score; equal scores weigh the same."""
+        known = np.unique(self.score[np.isfinite(self.score)])
+        rank = np.searchsorted(known, self.score)
+        return 0.2 + 0.8 * (rank + 1) / max(len(known), 1)
 
 
 class _Picker:
@@ -121,12 +129,13 @@ class _Picker:
     def best(self, group: _Group) -> int | None:
         """Return the free frame that a group wants most, spread over recordings.
 
-        A recording that already gave n frames counts 1 / (1 + n).
+        Strengths count by rank only, from 0.2 to 1, and a frame of a recording that already gave
+        n frames counts 1 / (1 + n): one very strong recording must not take the whole arm.
         """
         wanted = np.flatnonzero(self.free & np.isfinite(group.score))
         if not len(wanted):
             return None
-        value = group.score[wanted] / (1.0 + self.times_used[wanted])
+        value = group.weight[wanted] / (1.0 + self.times_used[wanted])
         return int(wanted[int(np.argmax(value))])
 
 
