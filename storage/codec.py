@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scene.errors import DataError, FormatError
 from scene.sweep import Sweep
-from scene.types import Float32, Int64
+from scene.types import Float32, Int, Int64
 from storage.codec_envelope import (
     HAS_RING,
     HAS_TIME,
@@ -28,6 +28,7 @@ from storage.codec_envelope import (
 
 DEFAULT_STEP_M: Final = 0.001
 
+_ESCAPES_DIFFER: Final = "point codec: number of escapes differs from the number of marks"
 _MAX_STEPS = 1 << 30
 _INTENSITY_LEVELS = 255
 _SCRAMBLED_M = 2.0
@@ -66,10 +67,9 @@ def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = Fal
     else:
         planes += _quantised_planes(sweep, order, step_m)
     if sweep.ring is not None:
-        planes += _delta_planes(sweep.ring.astype(np.uint32), order)
+        planes += _delta_planes(sweep.ring, order)
     if flags & HAS_TIME:
-        column_number, rest = _divide(sweep.offset_ns, time_step_ns)
-        planes += _delta_planes(column_number, order) + _delta_planes(rest, order)
+        planes += _time_planes(sweep.offset_ns, order, time_step_ns)
     return seal(Header(flags, len(sweep), step_m, time_step_ns), planes)
 
 
@@ -156,11 +156,12 @@ def _time_step(offset_ns: NDArray[np.int32], order: Int64 | None) -> int:
     return int(min(np.median(steps), 2**31 - 1)) if len(steps) else 1
 
 
-def _divide(offset_ns: NDArray[np.int32], step_ns: int) -> tuple[Uint32, Uint32]:
-    """Return (N,) column numbers and (N,) rests, modulo 2**32: offset = number * step + rest."""
-    times = offset_ns.astype(np.int64)
-    number = (times + step_ns // 2) // step_ns
-    return number.astype(np.uint32), (times - number * step_ns).astype(np.uint32)
+def _time_planes(offset_ns: NDArray[np.int32], order: Int64 | None, step_ns: int) -> list[Plane]:
+    """Return the planes of the column numbers and of the rests."""
+    from storage import codec_kernels
+
+    number, rest = codec_kernels.divide(offset_ns, step_ns)
+    return _delta_planes(number, order) + _delta_planes(rest, order)
 
 
 def _quantised_planes(sweep: Sweep, order: Int64 | None, step_m: float) -> list[Plane]:
@@ -171,15 +172,14 @@ def _quantised_planes(sweep: Sweep, order: Int64 | None, step_m: float) -> list[
     for axis in range(3):
         low, high, escapes = codec_kernels.quantise(sweep.points_ego_m, axis, order, step_m)
         planes += [low, high, escapes.view(np.uint8)]
-    level = np.rint(sweep.intensity * np.float32(_INTENSITY_LEVELS)).astype(np.uint8)
-    return [*planes, level if order is None else level[order]]
+    return [*planes, codec_kernels.levels(sweep.intensity, order, _INTENSITY_LEVELS)]
 
 
-def _delta_planes(values: Uint32, order: Int64 | None) -> list[Plane]:
+def _delta_planes(values: Int, order: Int64 | None) -> list[Plane]:
     """Return low bytes, high bytes and escapes of the differences of (N,) values."""
     from storage import codec_kernels
 
-    low, high, escapes = codec_kernels.difference(values if order is None else values[order])
+    low, high, escapes = codec_kernels.difference(values, order)
     return [low, high, escapes.view(np.uint8)]
 
 
@@ -208,15 +208,16 @@ class _Streams:
         low, high, escapes = self.plane(), self.plane(), self._next()
         if len(escapes) % 4:
             raise FormatError(f"point codec: escapes of {len(escapes)} bytes, not a multiple of 4")
-        if int(((low == 255) & (high == 255)).sum()) != len(escapes) // 4:
-            raise FormatError("point codec: number of escapes differs from the number of marks")
         return low, high, escapes.view("<u4").astype(np.uint32, copy=False)
 
     def values(self) -> Uint32:
         """Return the (N,) integers of the next field, modulo 2**32."""
         from storage import codec_kernels
 
-        return codec_kernels.accumulate(*self.deltas())
+        values = codec_kernels.accumulate(*self.deltas())
+        if values is None:
+            raise FormatError(_ESCAPES_DIFFER)
+        return values
 
     def bits(self) -> Uint32:
         """Return (N,) words from the next four byte planes."""
@@ -239,5 +240,6 @@ def _scale(axes: list[tuple[Plane, Plane, Uint32]], step_m: float) -> Float32:
 
     points = np.empty((len(axes[0][0]), 3), dtype=np.float32)
     for axis, (low, high, escapes) in enumerate(axes):
-        codec_kernels.restore(low, high, escapes, step_m, points, axis)
+        if not codec_kernels.restore(low, high, escapes, step_m, points, axis):
+            raise FormatError(_ESCAPES_DIFFER)
     return points
