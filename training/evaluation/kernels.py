@@ -53,6 +53,29 @@ def match_greedily(
 
 
 @njit(cache=True, nogil=True)
+def _fill(
+    out: Float64,
+    k: int,
+    grid: Float64,
+    last_recall: float,
+    last_value: float,
+    recall: float,
+    current: float,
+) -> int:
+    """Interpolate from one point of the curve to the next; return the first recall left."""
+    while k < len(grid) and grid[k] < recall:
+        if last_recall < 0.0:
+            out[k] = current
+        elif grid[k] == last_recall:
+            out[k] = last_value
+        else:
+            slope = (current - last_value) / (recall - last_recall)
+            out[k] = slope * (grid[k] - last_recall) + last_value
+        k += 1
+    return k
+
+
+@njit(cache=True, nogil=True)
 def _resample(
     hit: Int64,
     value: Float64,
@@ -68,27 +91,28 @@ def _resample(
     A prediction of a frame with weight w counts w times in a row, which is what evaluating the
     frame w times would do. `hit` is 1 for a true positive, 0 for a false one, -1 for left out.
     """
-    k, true_positives, seen = 0, 0, 0
+    k, true_positives, seen, last = 0, 0, 0, -1
     last_recall, last_value = -1.0, 0.0
+    pending = False  # false positives came since last_value was set; they move nothing but it
     for i in range(len(hit)):
-        if hit[i] < 0:
+        if hit[i] < 0 or weight[frame[i]] == 0:
+            continue
+        if hit[i] == 0:
+            seen, last, pending = seen + weight[frame[i]], i, True
             continue
         for _ in range(weight[frame[i]]):
-            seen += 1
-            true_positives += hit[i]
+            if pending:
+                last_recall = max(last_recall, 0.0)
+                last_value = true_positives / seen if use_precision else value[last]
+                pending = False
+            seen, true_positives = seen + 1, true_positives + 1
             recall = true_positives / num_truth
             current = true_positives / seen if use_precision else value[i]
-            if recall > last_recall:
-                while k < len(grid) and grid[k] < recall:
-                    if last_recall < 0.0:
-                        out[k] = current
-                    elif grid[k] == last_recall:
-                        out[k] = last_value
-                    else:
-                        slope = (current - last_value) / (recall - last_recall)
-                        out[k] = slope * (grid[k] - last_recall) + last_value
-                    k += 1
+            k = _fill(out, k, grid, last_recall, float(last_value), recall, float(current))
             last_recall, last_value = recall, current
+    if pending:
+        last_recall = max(last_recall, 0.0)
+        last_value = true_positives / seen if use_precision else value[last]
     while k < len(grid):
         out[k] = last_value if grid[k] == last_recall else 0.0
         k += 1

@@ -48,12 +48,12 @@ def hard_case(name: str) -> list[EvalFrame]:
 
 
 CASES = {
-    "distinct scores": lambda: random_frames(0, 40, CATEGORY_NAMES, boxes_per_frame=40),
-    "many ties": lambda: random_frames(1, 40, CATEGORY_NAMES, score_levels=5),
+    "distinct scores": lambda: random_frames(0, 16, CATEGORY_NAMES, boxes_per_frame=40),
+    "many ties": lambda: random_frames(1, 24, CATEGORY_NAMES, score_levels=5),
     "one class": lambda: random_frames(2, 30, ["pedestrian"]),
     "barriers turn around": lambda: random_frames(4, 30, ["barrier", "traffic_cone"]),
     "mostly wrong": lambda: random_frames(5, 30, ["car", "bicycle"], miss=0.8, clutter=30),
-    "crowded": lambda: random_frames(6, 10, ["car"], boxes_per_frame=120, noise_m=1.5),
+    "crowded": lambda: random_frames(6, 4, ["car"], boxes_per_frame=100, noise_m=1.5),
 } | {
     name: (lambda name=name: hard_case(name))
     for name in (
