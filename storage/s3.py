@@ -194,6 +194,9 @@ class S3Store:
             "aws_region": self._region,
             "aws_conditional_put": "etag",
             "aws_virtual_hosted_style_request": "false",
+            "connect_timeout": "5s",
+            "timeout": "60s",
+            "max_retries": "4",
         }
         if self._endpoint != AWS:
             options["aws_endpoint"] = self._endpoint

@@ -28,6 +28,7 @@ Scope = Mapping[str, str | int]
 Where = Mapping[str, str | int | Sequence[str] | Sequence[int]]
 
 _GIVE_UP_AFTER_S: Final = 120.0
+_MAX_BROKEN: Final = 4
 _COMMITS_PER_CHECKPOINT: Final = "20"  # few log files to read when a table is opened
 
 
@@ -170,20 +171,26 @@ class Tables:
         )
 
     def _commit(self, name: str, attempt: Callable[[DeltaTable], int]) -> int:
-        """Run `attempt` on the newest version until it is not overtaken."""
+        """Run `attempt` on the newest version until it is not overtaken.
+
+        A broken connection may hide a commit that succeeded. That is no reason to stop: attempts
+        look first whether their rows are there.
+        """
         give_up = time.monotonic() + _GIVE_UP_AFTER_S
-        wait_s, lost = 0.005, None
-        while time.monotonic() < give_up:
+        wait_s, num_broken = 0.005, 0
+        while True:
             try:
                 with self._errors(name):
                     return attempt(self._open(name) or self._create(name))
-            except ConflictError as error:
-                lost = error
-                time.sleep(random.uniform(0, wait_s))  # noqa: S311 - spreads racing writers
-                wait_s = min(wait_s * 2, 0.5)
-        raise ConflictError(
-            f"table {name}: other writers won for {_GIVE_UP_AFTER_S:.0f} s"
-        ) from lost
+            except ConflictError:
+                if time.monotonic() > give_up:
+                    raise
+            except StoreError as error:
+                num_broken += 1
+                if num_broken == _MAX_BROKEN or not isinstance(error.__cause__, OSError):
+                    raise
+            time.sleep(random.uniform(0, wait_s))  # noqa: S311 - spreads racing writers
+            wait_s = min(wait_s * 2, 0.5)
 
     @contextmanager
     def _errors(self, name: str) -> Iterator[None]:
