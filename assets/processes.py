@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class TrainingProcess:
         Raises:
             dg.Failure: if the process failed, or ended without reporting a result.
         """
+        # Pipes works in the pinned Dagster; its preview warning would greet every user.
+        warnings.filterwarnings("ignore", category=dg.PreviewWarning, module="dagster")
         with dg.open_pipes_session(
             context=context,
             context_injector=dg.PipesEnvContextInjector(),

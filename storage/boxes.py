@@ -76,7 +76,7 @@ def arrow_to_boxes(table: pa.Table) -> dict[int, Boxes]:
         column["num_points"],
     ).take(order)
     times, starts = np.unique(column["timestamp_ns"][order], return_index=True)
-    ends = np.append(starts[1:], len(order))
+    ends = np.append(starts[1:], len(order))[: len(times)]
     return {
         int(t): boxes.take(np.arange(start, end))
         for t, start, end in zip(times, starts, ends, strict=True)

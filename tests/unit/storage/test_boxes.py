@@ -29,3 +29,7 @@ def test_boxes_survive_arrow_frame_by_frame() -> None:
     for time in (3, 9):
         for name in Boxes.__slots__:
             np.testing.assert_array_equal(getattr(back[time], name), getattr(frames[time], name))
+
+
+def test_no_boxes_at_all() -> None:
+    assert arrow_to_boxes(BOX_SCHEMA.empty_table()) == {}
