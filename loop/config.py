@@ -39,7 +39,10 @@ class LoopConfig:
         finetune_iterations: iterations of a turn that starts from the champion; 0 as above.
         num_threads: threads of training and inference; 0 means one per core.
         scenario_seed: seed of the simulated scenarios.
-        max_ap_drop: largest fall in a category's AP that the gate tolerates.
+        max_ap_drop: largest fall in a category's AP that the gate tolerates, however uncertain.
+        tolerated_ap_drop: a certain fall up to this passes: the bootstrap knows how frames vary,
+            not how two trainings on the same data vary.
+        seed: of selection and training.
     """
 
     bootstrap_frames: int = 48
@@ -55,4 +58,5 @@ class LoopConfig:
     num_threads: int = 0
     scenario_seed: int = 0
     max_ap_drop: float = 0.10
+    tolerated_ap_drop: float = 0.02
     seed: int = 7

@@ -90,6 +90,7 @@ def _gate_input(
         champion_collisions=collisions(champion_suite) if champion_suite else None,
         champion_id=champion.model_id if champion else None,
         max_ap_drop=workspace.config.max_ap_drop,
+        tolerated_ap_drop=workspace.config.tolerated_ap_drop,
     )
 
 

@@ -1,5 +1,6 @@
 """Everything Dagster may run, listed by name."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -36,8 +37,10 @@ ASSETS = (
 )
 
 
-def build_definitions(workspace: Workspace) -> dg.Definitions:
-    """Return the definitions that work on one workspace."""
+def build_definitions(
+    workspace: Workspace, loggers: Mapping[str, dg.LoggerDefinition] | None = None
+) -> dg.Definitions:
+    """Return the definitions that work on one workspace, with extra loggers if any."""
     return dg.Definitions(
         assets=ASSETS,
         jobs=JOBS,
@@ -48,6 +51,7 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
             "training_process": TrainingProcess(PROJECT),
         },
         executor=dg.in_process_executor,
+        loggers=loggers,
     )
 
 

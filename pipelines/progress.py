@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+_LOG_EVERY_S = 10.0
+
 
 class Stage:
     """One stage under way.
@@ -18,8 +20,10 @@ class Stage:
         seconds: how long it took; set when it ends.
     """
 
-    def __init__(self, name: str, total: int, status: Status) -> None:
+    def __init__(self, name: str, total: int, status: Status, console: Console) -> None:
         self.name = name
+        self._console = console
+        self._said = 0.0
         self.seconds = 0.0
         self.outcome = ""
         self._total = total
@@ -32,8 +36,16 @@ class Stage:
         self._count += 1
         elapsed = time.perf_counter() - self._start
         left = elapsed / self._count * (self._total - self._count)
-        counter = f"{self._count}/{self._total}"
-        self._status.update(f"{self.name:<11} {counter:>7}  {left:4.0f} s left  {escape(what)}")
+        self.say(f"{self._count}/{self._total}  {left:.0f} s left  {what}")
+
+    def say(self, message: str) -> None:
+        """Show what the stage is doing now; in a log, a line at most every ten seconds."""
+        elapsed = time.perf_counter() - self._start
+        self._status.update(f"{self.name:<11} {elapsed:5.0f} s  {escape(message)}")
+        if not self._console.is_terminal and elapsed - self._said >= _LOG_EVERY_S:
+            self._said = elapsed
+            line = f"    {self.name:<11} {elapsed:5.0f} s  {escape(message)}"
+            self._console.print(line, soft_wrap=True)
 
     def done(self, outcome: str) -> None:
         """Set the line that stays."""
@@ -54,7 +66,7 @@ class Progress:
     def stage(self, name: str, total: int = 0) -> Iterator[Stage]:
         """Show a stage while it runs, and its outcome and seconds when it ends."""
         with self.console.status(f"{name} …") as status:
-            stage = Stage(name, total, status)
+            stage = Stage(name, total, status, self.console)
             if not self.console.is_terminal:
                 self.console.print(f"  … {name}")
             try:

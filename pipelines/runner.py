@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,28 @@ from pipelines.definitions import PROJECT, build_definitions
 from pipelines.sensors import landed
 from recordings.discovery import Source
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_LISTENERS: list[Callable[[str], None]] = []
+
+
+class _Forward(logging.Handler):
+    """Passes what steps say to whoever listens; Dagster's own events are in its UI."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one message on."""
+        meta = getattr(record, "dagster_meta", {})
+        if meta.get("dagster_event") is None:
+            for listener in _LISTENERS:
+                listener(str(meta.get("orig_message", record.getMessage())))
+
+
+@dg.logger(description="Shows what steps say on the command line's progress display.")
+def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
+    """Return a logger that forwards messages of steps."""
+    logger = logging.getLogger("starloop.progress")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [_Forward()]
+    return logger
 
 
 @dataclass(frozen=True)
@@ -52,16 +74,28 @@ class Runner:
     def __init__(self, workspace: Workspace, home: Path) -> None:
         self.workspace = workspace
         self.instance = dg.DagsterInstance.from_config(str(dagster_home(home)))
-        definitions = build_definitions(workspace)
+        definitions = build_definitions(workspace, {"progress": progress_logger})
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
-    def run(self, assets: Sequence[str], partition: str | None = None) -> RunOutcome:
-        """Materialise assets in one run; a failure is returned, not raised."""
+    def run(
+        self,
+        assets: Sequence[str],
+        partition: str | None = None,
+        listener: Callable[[str], None] | None = None,
+    ) -> RunOutcome:
+        """Materialise assets in one run; a failure is returned, not raised.
+
+        Args:
+            assets: names of the assets.
+            partition: the recording, for partitioned assets.
+            listener: called with every message that the steps log.
+        """
+        _LISTENERS[:] = [listener] if listener else []
         result = self._job.execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey(name) for name in assets],
             partition_key=partition,
-            run_config=_QUIET,
+            run_config={"loggers": {"progress": {}}},
             raise_on_error=False,
         )
         metadata = {

@@ -70,6 +70,7 @@ class PolicySettings(BaseModel):
     num_threads: int = Field(default=0, ge=0)
     scenario_seed: int = 0
     max_ap_drop: float = Field(default=0.10, ge=0)
+    tolerated_ap_drop: float = Field(default=0.02, ge=0)
     seed: int = 7
 
 

@@ -88,7 +88,8 @@ class LoopRunner:
             self.label()
             return
         with self.progress.stage(name) as stage:
-            metadata = _require(self.runner.run([name]), name)[name]
+            outcome = self.runner.run([name], listener=stage.say)
+            metadata = _require(outcome, name)[name]
             stage.done(_HEADLINES[name](metadata))
         self._seconds[name] = stage.seconds
 
