@@ -14,6 +14,7 @@ from scene.types import Float64, Int64, Mask
 
 MOVERS: Final = frozenset({"pedestrian", "bicycle", "motorcycle"})
 BEAM_GAP_RAD: Final = 0.02  # vertical gap of a 32-beam lidar; the top of an object may lie in it
+COLUMN_GAPS_RAD: Final = 0.0175  # two columns of 0.5 degrees; both edges may lie between columns
 PAUSE_S: Final = (0.7, 1.7)  # how far in time the same place is looked at again
 
 
@@ -29,8 +30,11 @@ def fits_category(clusters: Clusters, category: str) -> Mask:
     unseen = BEAM_GAP_RAD * clusters.range_m()
     fits = (length <= 1.25 * long + 0.6) & (width <= 1.25 * short + 0.35)
     fits &= (height + unseen >= 0.72 * usual[2]) & (height <= 1.2 * usual[2] + 0.05)
+    fits &= length + COLUMN_GAPS_RAD * clusters.range_m() >= 0.45 * short  # a sliver of a side
     if long > 1.5:  # not a post: a side or a back must be seen
         fits &= length >= 0.35 * min(short, 1.6)
+    else:  # a flat panel of a car or a wall is no post either
+        fits &= (length <= 1.0) | (width >= 0.15)
     return fits
 
 
