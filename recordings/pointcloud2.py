@@ -168,7 +168,7 @@ def columns(cloud: Cloud) -> RawPoints:
 
 
 def _view(cloud: Cloud, fields: list[Field]) -> NDArray[np.generic]:
-    """Return (N, len(fields)) values; one strided copy where the fields lie side by side."""
+    """Return (N, len(fields)) values; a view of the message where the type allows it."""
     height, width = cloud.shape
     if height * width == 0:
         return np.zeros((0, len(fields)), dtype=np.float32)
@@ -186,5 +186,6 @@ def _view(cloud: Cloud, fields: list[Field]) -> NDArray[np.generic]:
         fields[0].offset,
         (*cloud.steps, itemsize),
     )
-    dtype = strided.dtype.newbyteorder("=") if len(fields) == 1 else np.float32
-    return strided.reshape(-1, len(fields)).astype(dtype)
+    flat = strided.reshape(-1, len(fields))
+    dtype = np.dtype(np.float32) if len(fields) > 1 else flat.dtype.newbyteorder("=")
+    return flat.astype(dtype, copy=False)

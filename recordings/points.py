@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings import points_kernels
 from scene.errors import DataError
 from scene.pose import SE3
 from scene.types import Float32, Mask
@@ -18,7 +19,6 @@ TIME_NAMES: Final = (
     "offset_ns", "t", "time", "timestamp", "time_stamp", "offset_time", "point_time_offset",
     "time_offset", "timeoffset",
 )  # fmt: skip
-_MAX_SQUARED_RANGE_M2: Final = 1e10
 _MAX_OFFSET_NS: Final = 2_000_000_000
 
 
@@ -49,16 +49,6 @@ def pick(names: Iterable[str], wanted: tuple[str, ...]) -> str | None:
     return next((found[name] for name in wanted if name in found), None)
 
 
-def valid_points(xyz_m: Float32) -> Mask:
-    """Return (N,) which points are real returns.
-
-    Not real are NaN and infinite ones (organised clouds mark missing returns so), exact zeros
-    (several drivers do) and anything beyond 100 km.
-    """
-    squared = np.einsum("ij,ij->i", xyz_m, xyz_m)
-    return (squared > 0.0) & (squared < _MAX_SQUARED_RANGE_M2)
-
-
 class IntensityScale:
     """Brings the intensities of one recording to [0, 1] by one factor, chosen once.
 
@@ -75,12 +65,9 @@ class IntensityScale:
             return np.zeros(count, dtype=np.float32)
         values = intensity.astype(np.float32)
         if self._factor is None:
-            self._factor = self._choose(intensity.dtype, float(np.nanmax(values)))
-        if self._factor != 1.0:
-            values *= np.float32(self._factor)
-        if intensity.dtype.kind == "f":
-            np.nan_to_num(values, copy=False)
-        return np.clip(values, 0.0, 1.0, out=values)
+            self._factor = self._choose(intensity.dtype, float(np.fmax.reduce(values)))
+        points_kernels.scale(values, np.float32(self._factor), values)
+        return values
 
     @staticmethod
     def _choose(dtype: np.dtype[np.generic], largest: float) -> float:
@@ -108,34 +95,43 @@ def offsets_ns(
         relative = wide - timestamp_ns if first > 1e17 else wide + origin_ns
     elif first > 1e17:
         relative = time.astype(np.int64) - timestamp_ns
-    elif first > 1e8:
-        # Whole seconds are subtracted first: a float64 epoch in ns has a step of 256 ns.
-        seconds = time.astype(np.float64) - timestamp_ns // 1_000_000_000
-        relative = np.rint(seconds * 1e9) - timestamp_ns % 1_000_000_000
     else:
-        relative = np.rint(time.astype(np.float64) * 1e9) + origin_ns
+        whole_s, rest_ns = divmod(timestamp_ns, 10**9) if first > 1e8 else (0, -origin_ns)
+        offset = np.empty(count, dtype=np.int32)
+        seconds = time.astype(np.float64)
+        fits = points_kernels.offsets_of_seconds(seconds, whole_s, rest_ns, offset, _MAX_OFFSET_NS)
+        return offset if fits else None
     if not np.abs(relative).max() < _MAX_OFFSET_NS:
         return None
     return relative.astype(np.int32)
 
 
+def place(xyz_m: Float32, ego_SE3_sensor: SE3) -> tuple[Float32, Mask | None]:
+    """Return (N, 3) points in the ego frame and which are real returns (None: all are).
+
+    Not real are NaN and infinite ones (organised clouds mark missing returns so), exact zeros
+    (several drivers do) and anything beyond 100 km. Rounding stays below 0.02 mm at 200 m.
+
+    Raises:
+        DataError: if there are points and none of them is a real return.
+    """
+    placed = np.empty((len(xyz_m), 3), dtype=np.float32)
+    real = np.empty(len(xyz_m), dtype=bool)
+    rotation = ego_SE3_sensor.rotation.astype(np.float32)
+    translation = ego_SE3_sensor.translation_m.astype(np.float32)
+    count = points_kernels.place(xyz_m, rotation, translation, placed, real)
+    if len(xyz_m) and not count:
+        raise DataError(f"all {len(xyz_m)} points are NaN, infinite or zero")
+    return placed, None if count == len(xyz_m) else real
+
+
 def clean(raw: RawPoints) -> RawPoints:
-    """Return the real returns of a cloud.
+    """Return the real returns of a cloud, sensor frame.
 
     Some NaN points are normal: an organised cloud keeps a cell for every beam that saw nothing.
 
     Raises:
         DataError: if the cloud has points and none of them is a real return.
     """
-    keep = valid_points(raw.xyz_m)
-    if len(keep) and not keep.any():
-        raise DataError(f"all {len(keep)} points are NaN, infinite or zero")
-    return raw if keep.all() else raw.take(keep)
-
-
-def to_ego(xyz_m: Float32, ego_SE3_sensor: SE3) -> Float32:
-    """Return (N, 3) float32 points in the ego frame; rounding stays below 0.02 mm at 200 m."""
-    rotation = ego_SE3_sensor.rotation.astype(np.float32)
-    translation = ego_SE3_sensor.translation_m.astype(np.float32)
-    moved = xyz_m if np.array_equal(rotation, np.eye(3)) else xyz_m @ rotation.T
-    return moved + translation if translation.any() else np.ascontiguousarray(moved)
+    real = place(raw.xyz_m, SE3.identity())[1]
+    return raw if real is None else raw.take(real)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.points import IntensityScale, RawPoints, clean, offsets_ns, to_ego
+from recordings.points import IntensityScale, RawPoints, offsets_ns, place
 from recordings.recording import MAX_POSE_EXTRAPOLATION_NS, MAX_POSE_GAP_NS, Damage
 from scene.errors import DataError
 from scene.pose import SE3, Trajectory
@@ -50,15 +50,18 @@ class SweepBuilder:
             self._refuse(where, problem, timestamp_ns)
             return None
         try:
-            raw = clean(read())
+            raw = read()
+            points_ego_m, real = place(raw.xyz_m, self._ego_SE3_sensor)
         except DataError as error:
             self._refuse(where, str(error), timestamp_ns)
             return None
         self._last = timestamp_ns
-        count = len(raw.xyz_m)
+        if real is not None:
+            raw, points_ego_m = raw.take(real), points_ego_m[real]
+        count = len(points_ego_m)
         return Sweep(
             timestamp_ns,
-            to_ego(raw.xyz_m, self._ego_SE3_sensor),
+            points_ego_m,
             self._scale.apply(raw.intensity, count),
             self._offsets(raw, timestamp_ns, where),
             None if raw.ring is None else raw.ring.astype(np.uint16),

@@ -102,7 +102,7 @@ def test_any_order_and_padding(
             "formats": [order + kinds[name] for name in names],
             "offsets": offsets,
             "itemsize": at + tail,
-        }  # fmt: skip
+        }
     )
     points = random_points(dtype, 9)
     check(read(cloud_message(STAMP, frame.replace("\0", ""), points)), points)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.points import IntensityScale, RawPoints, clean, offsets_ns, pick, to_ego
+from recordings.points import IntensityScale, RawPoints, clean, offsets_ns, pick, place
 from scene.errors import DataError
 from scene.pose import SE3
 
@@ -100,13 +100,15 @@ def test_absolute_nanoseconds_are_exact(second: int, offset: int) -> None:
     assert found.tolist() == [offset]
 
 
-def test_to_ego_is_the_transform_to_a_hundredth_of_a_millimetre() -> None:
+def test_placing_is_the_transform_to_a_hundredth_of_a_millimetre() -> None:
     rng = np.random.default_rng(3)
     points = rng.uniform(-150, 150, (5000, 3)).astype(np.float32)
     pose = SE3.from_quaternion(np.array([0.8, 0.1, -0.2, 0.5]), np.array([1.2, -0.3, 1.7]))
     exact = pose.transform_points(points.astype(np.float64))
-    assert np.abs(to_ego(points, pose) - exact).max() < 5e-5
-    assert to_ego(points, SE3.identity()).tobytes() == points.tobytes()
+    found, real = place(points, pose)
+    assert real is None
+    assert np.abs(found - exact).max() < 5e-5
+    assert place(points, SE3.identity())[0].tobytes() == points.tobytes()
 
 
 def test_pick_ignores_case_and_prefers_the_first_wanted() -> None:

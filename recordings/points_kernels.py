@@ -1,0 +1,55 @@
+"""Passes over all points of a cloud, compiled. They read the driver's bytes in place, unaligned."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from scene.types import Float32, Float64, Mask
+
+MAX_SQUARED_RANGE_M2 = 1e10
+
+
+@numba.njit(cache=True)
+def place(
+    xyz_m: Float32, rotation: Float32, translation_m: Float32, placed_m: Float32, real: Mask
+) -> int:
+    """Write (N, 3) transformed points and which of them are real returns; return how many are.
+
+    Comparisons with NaN are false, so NaN and infinite points are no real returns.
+    """
+    count = 0
+    for i in range(len(xyz_m)):
+        x, y, z = xyz_m[i, 0], xyz_m[i, 1], xyz_m[i, 2]
+        squared = x * x + y * y + z * z
+        real[i] = (squared > 0.0) and (squared < MAX_SQUARED_RANGE_M2)
+        count += real[i]
+        for k in range(3):
+            turned = rotation[k, 0] * x + rotation[k, 1] * y + rotation[k, 2] * z
+            placed_m[i, k] = turned + translation_m[k]
+    return count
+
+
+@numba.njit(cache=True)
+def scale(values: Float32, factor: np.float32, scaled: Float32) -> None:
+    """Write (N,) values times the factor, kept within [0, 1]; NaN becomes 0."""
+    for i in range(len(values)):
+        value = values[i] * factor
+        scaled[i] = min(value, np.float32(1.0)) if value > 0.0 else np.float32(0.0)
+
+
+@numba.njit(cache=True)
+def offsets_of_seconds(
+    seconds: Float64, whole_s: int, rest_ns: int, offset_ns: NDArray[np.int32], limit_ns: int
+) -> bool:
+    """Write (N,) nanoseconds after `whole_s` seconds and `rest_ns`; False if one is not within.
+
+    Whole seconds are subtracted first: a float64 epoch in nanoseconds has a step of 256 ns.
+    """
+    for i in range(len(seconds)):
+        value = np.rint((seconds[i] - whole_s) * 1e9) - rest_ns
+        if not abs(value) < limit_ns:
+            return False
+        offset_ns[i] = np.int32(value)
+    return True
