@@ -60,7 +60,7 @@ label-studio: $(LABEL_STUDIO)/.ready ## A real Label Studio server, in an enviro
 
 $(LABEL_STUDIO)/.ready:
 	@$(PYTHON) -m venv $(LABEL_STUDIO)
-	@$(LABEL_STUDIO)/bin/python -m pip --disable-pip-version-check -q install label-studio==1.23.2
+	@$(LABEL_STUDIO)/bin/python -m pip --disable-pip-version-check -q install -c deploy/label-studio-constraints.txt label-studio==1.23.2
 	@touch $@
 
 servers: label-studio ## What the integration tests talk to: Ceph's S3 gateway, Chromium, Label Studio (root)
