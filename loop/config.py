@@ -51,7 +51,7 @@ class LoopConfig:
     test_share: float = 0.34
     evaluation_stride: int = 2
     min_gap_s: float = 0.6
-    categories: tuple[str, ...] = ("car", "truck", "bus", "pedestrian", "bicycle")
+    categories: tuple[str, ...] = ("car", "truck", "pedestrian", "bicycle")
     recipe: str = "demo"
     iterations: int = 0
     finetune_iterations: int = 0

@@ -9,6 +9,7 @@ from loop.turn_facts import TurnFacts
 from loop.workspace import Workspace
 from reporting.model import Picture
 from reporting.pictures import bev_png, missed_labels
+from scene.bev import BevView
 from scene.box import Boxes
 from scene.recording import RecordingId
 from storage import layout
@@ -17,6 +18,7 @@ from storage.manifest import DatasetManifest
 from storage.sweeps import SweepFile
 
 _SHOWN_SCORE = 0.3
+_WIDE = BevView(-8.0, 37.0, -16.0, 16.0, 0.06)
 
 
 def pictures_of(workspace: Workspace, facts: TurnFacts) -> tuple[Picture, ...]:
@@ -26,22 +28,37 @@ def pictures_of(workspace: Workspace, facts: TurnFacts) -> tuple[Picture, ...]:
     pictures: list[Picture] = []
     frame = _most_changed(workspace, facts, held_out)
     if frame is not None:
-        models = [("Champion", facts.champion_before), ("Candidate", facts.candidate)]
-        for name, model_id in models:
-            if model_id:
-                pictures.append(_held_out(workspace, frame, held_out[frame], name, model_id))
+        truth = held_out[frame]
+        pictures.append(_held_out(workspace, frame, truth, "Candidate", facts.candidate, hero=True))
+        if facts.champion_before:
+            models = [("Champion", facts.champion_before), ("Candidate", facts.candidate)]
+            pictures.extend(_held_out(workspace, frame, truth, *model) for model in models)
     pictures.extend(_labelled(workspace, facts))
     return tuple(pictures)
 
 
 def _held_out(
-    workspace: Workspace, frame: tuple[str, int], truth: Boxes, name: str, model_id: str
+    workspace: Workspace,
+    frame: tuple[str, int],
+    truth: Boxes,
+    name: str,
+    model_id: str,
+    *,
+    hero: bool = False,
 ) -> Picture:
+    """Return one held-out frame as one model saw it; the hero of the page lies on its side."""
     recording, time = RecordingId(frame[0]), frame[1]
     predictions = predict_recording(workspace, model_id, recording, [time])[time]
     with SweepFile(workspace.store, layout.sweeps(recording)) as sweeps:
         points = sweeps.read(sweeps.index_of(time)).points_ego_m
-    png = bev_png(points, truth, predictions, title=f"{name} {model_id}")
+    png = bev_png(
+        points,
+        truth,
+        predictions,
+        title=f"{name} {model_id}",
+        view=_WIDE if hero else None,
+        forward="right" if hero else "up",
+    )
     caption = f"{name} on a held-out frame of {recording}: annotations dashed, predictions solid"
     return Picture(caption, png)
 
