@@ -81,7 +81,7 @@ class TrainConfig:
     checkpoint_every: int = 50
     score_threshold: float = 0.05
     max_boxes: int = 128
-    max_points: int = 32768
+    max_points: int = 150_000
     num_threads: int = 0
     precision: str = "auto"
 
