@@ -58,7 +58,7 @@ class ScenarioResult:
         progress: way driven relative to the way under ground-truth perception.
         missed: track id of what was missed or hit, empty if nothing was.
         detection_s: mean time of a detection.
-        critical: frames between the hazard's first echo and the last moment to brake.
+        critical: frames from when the hazard first showed to the last moment to brake.
     """
 
     scenario: str
@@ -191,13 +191,18 @@ class _Arm:
         return self._last_chance() if visible.any() else None
 
     def critical(self, keep: int) -> list[CriticalFrame]:
-        """Return up to `keep` frames from the first echo to the last moment to brake."""
-        visible = np.flatnonzero(self._visible(1))
-        first = int(visible[0]) if len(visible) else 0
-        last = max(self._last_chance(), min(first + keep, len(self.ticks)) - 1)
-        chosen = np.unique(
-            np.linspace(first, last, min(keep, last - first + 1)).round().astype(int)
-        )
+        """Return up to `keep` frames that show the subject before the last moment to brake.
+
+        If it showed too late for so many, the frames up to the contact are taken as well.
+        """
+        shown = np.flatnonzero(self._visible(MIN_POINTS))
+        if not len(shown):
+            shown = np.flatnonzero(self._visible(1))
+        if not len(shown):
+            shown = np.arange(len(self.ticks))
+        last = max(self._last_chance(), int(shown[min(keep, len(shown)) - 1]))
+        shown = shown[shown <= last]
+        chosen = shown[np.unique(np.linspace(0, len(shown) - 1, keep).round().astype(int))]
         frames = (self.ticks[i] for i in chosen)
         return [
             CriticalFrame(t.sweep, t.truth.take(t.truth.num_points > 0), t.ego.map_SE3_ego)

@@ -18,7 +18,7 @@ from simulation.rollout import STEP_S, SWEEP_EVERY, Rollout, perfect
 from simulation.ros import DriveWriter, address_of
 from simulation.traffic import build_drive
 
-_VERSION = 2  # raise it when the same configuration makes other bytes
+_VERSION = 4  # raise it when the same configuration makes other bytes
 _FIRST_DAY = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
 _RUN_HZ = 1 / (STEP_S * SWEEP_EVERY)
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scene.box import Boxes
 from scene.pose import SE3
 from scene.sweep import Sweep
-from scene.types import Float64, Int64, Mask
-from simulation.primitives import FOLIAGE, GLASS, Primitives
-from simulation.raycast import GROUND, NOTHING, cast
+from scene.types import Float64, Int64
+from simulation.echo import echoes
+from simulation.primitives import Primitives
+from simulation.raycast import cast
 from simulation.road import Road
-
-_ASPHALT_REFLECTIVITY = 0.14
-_PAINT_REFLECTIVITY = 0.62
-_POINT_STEPS_PER_M = 1024  # binary millimetres: exact in float32, and they compress well
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,91 +127,20 @@ def scan(
         solids, moving, np.append(origin, mount[2]), velocity, first, step, column_s,
         lidar.num_columns, tangent, lidar.max_range_m,
     )  # fmt: skip
-    column, beam = np.nonzero(solid != NOTHING)
-    echo = _Echo(column, beam, solid[column, beam], ground_m[column, beam], cosine[column, beam])
-    azimuth = first + step * column
-    direction = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=1)
-    sensor_xy = origin + velocity * (column * column_s)[:, None]
-    kept, range_m = _ranges(lidar, solids, echo, tangent, rng)
-    reflectivity = _reflectivity(road, solids, echo, sensor_xy + direction * echo.ground_m[:, None])
-    intensity = _intensity(reflectivity, echo.cosine, rng)
-    kept &= _returned(reflectivity * echo.cosine, range_m, rng)
-    level = range_m / np.hypot(1.0, tangent[beam])
-    xy = sensor_xy + direction * level[:, None] - ego.xy_m
-    points = np.stack([xy @ heading, xy @ left, mount[2] + level * tangent[beam]], axis=1)
-    points = np.rint(points * _POINT_STEPS_PER_M) / _POINT_STEPS_PER_M
-    sweep = Sweep(
-        timestamp_ns,
-        points[kept].astype(np.float32),
-        intensity[kept],
-        np.rint(column[kept] * (column_s * 1e9)).astype(np.int32),
-        beam[kept].astype(np.uint16),
-    )
-    owner = np.where(echo.solid >= 0, solids.owner[echo.solid], -1)
-    return Scan(sweep, owner[kept], _seen_s(lidar, origin, first, actor_xy_m))
-
-
-@dataclass(slots=True)
-class _Echo:
-    """Every beam that met something: (N,) arrays in the order of firing."""
-
-    column: Int64
-    beam: Int64
-    solid: NDArray[np.int32]
-    ground_m: Float64
-    cosine: Float64
-
-
-def _ranges(
-    lidar: LidarModel,
-    solids: Primitives,
-    echo: _Echo,
-    tangent: Float64,
-    rng: np.random.Generator,
-) -> tuple[Mask, Float64]:
-    """Return which echoes are in range and the (N,) range the sensor reports."""
-    slant = np.hypot(1.0, tangent[echo.beam])
-    noise = rng.standard_normal(len(echo.beam)) * lidar.range_noise_m
-    on_ground = echo.solid == GROUND
-    rough = rng.standard_normal(len(echo.beam)) * lidar.ground_noise_m
-    # a bump of height h is met h / sin(elevation) earlier, never more than a hand's breadth here
-    noise += np.where(on_ground, np.clip(rough / np.maximum(echo.cosine, 0.05), -0.3, 0.3), 0.0)
-    leaves = ~on_ground & (solids.surface[echo.solid] == FOLIAGE)
-    noise += np.where(leaves, rng.exponential(0.35, len(echo.beam)), 0.0)
-    range_m = echo.ground_m * slant + noise
-    kept = (range_m >= lidar.min_range_m) & (range_m <= lidar.max_range_m)
-    through = ~on_ground & (solids.surface[echo.solid] == GLASS)
-    kept &= ~(through & (rng.random(len(echo.beam)) < 0.6))
-    return kept, np.rint(range_m / lidar.range_step_m) * lidar.range_step_m
-
-
-def _reflectivity(road: Road, solids: Primitives, echo: _Echo, xy_m: Float64) -> Float64:
-    """Return (N,) reflectivity in [0, 1]; the ground is asphalt with painted lines."""
-    value = np.where(echo.solid >= 0, solids.reflectivity[echo.solid], _ASPHALT_REFLECTIVITY)
-    ground = np.flatnonzero(echo.solid == GROUND)
-    s, d = road.to_road(xy_m[ground])
-    lane = np.abs(d) / road.lane_width_m
-    line = np.abs(lane - np.rint(lane)) * road.lane_width_m < 0.09
-    number = np.rint(lane)
-    dashed = (number < road.num_lanes) & (np.mod(s, 9.0) > 3.0)
-    painted = line & (number <= road.num_lanes) & ~dashed
-    value[ground[painted]] = _PAINT_REFLECTIVITY
-    return value
-
-
-def _intensity(
-    reflectivity: Float64, cosine: Float64, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Return (N,) calibrated intensity in steps of 1/255, as such sensors report it."""
-    value = reflectivity * (0.35 + 0.65 * cosine) + rng.normal(0.0, 0.02, len(cosine))
-    return (np.rint(np.clip(value, 0.0, 1.0) * 255) / 255).astype(np.float32)
-
-
-def _returned(strength: Float64, range_m: Float64, rng: np.random.Generator) -> Mask:
-    """Return which echoes are strong enough: received power falls with the range squared."""
-    power = strength / (range_m / 40.0) ** 2
-    chance = np.where(power > 0.05, 0.985, 0.985 * np.sqrt(np.maximum(power, 0.0) / 0.05))
-    return rng.random(len(strength)) < chance
+    points, intensity, column, beam, owner = echoes(
+        ground_m, solid, cosine, tangent, solids.reflectivity, solids.surface, solids.owner,
+        rng.standard_normal((*solid.shape, 3), dtype=np.float32),
+        rng.random((*solid.shape, 3), dtype=np.float32),
+        np.array([*origin, mount[2]]), velocity, first, step, column_s,
+        np.array([*ego.xy_m, ego.yaw_rad]),
+        np.array([road.x_m, road.y_m, road.yaw_rad, road.curvature_1pm, road.lane_width_m]),
+        road.num_lanes,
+        np.array([lidar.min_range_m, lidar.max_range_m, lidar.range_noise_m,
+                  lidar.range_step_m, lidar.ground_noise_m]),
+    )  # fmt: skip
+    offset_ns = np.rint(column * (column_s * 1e9)).astype(np.int32)
+    sweep = Sweep(timestamp_ns, points, intensity, offset_ns, beam)
+    return Scan(sweep, owner, _seen_s(lidar, origin, first, actor_xy_m))
 
 
 def _seen_s(

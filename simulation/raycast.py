@@ -130,7 +130,7 @@ def _cast(
                 if kind[i] == 0:
                     near, far, facing = _outline_box(
                         ox, oy, cos_azimuth[c], sin_azimuth[c],
-                        cos_yaw[i], sin_yaw[i], half[i, 0], half[i, 1],
+                        float(cos_yaw[i]), float(sin_yaw[i]), half[i, 0], half[i, 1],
                     )  # fmt: skip
                 else:
                     near, far, facing = _outline_circle(

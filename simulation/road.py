@@ -43,7 +43,7 @@ class Road:
         turned = self.curvature_1pm * s
         heading = self.yaw_rad + turned
         # chord of the arc; sinc keeps the straight road exact
-        chord = s * np.sinc(turned / (2 * np.pi))
+        chord = s * np.sinc(turned / (2 * np.pi)).astype(np.float64)
         middle = self.yaw_rad + turned / 2
         x = self.x_m + chord * np.cos(middle) - d * np.sin(heading)
         y = self.y_m + chord * np.sin(middle) + d * np.cos(heading)

@@ -13,6 +13,8 @@ from simulation.lidar import EgoMotion, LidarModel, Scan, boxes_as_seen, scan
 from simulation.primitives import Primitives
 from simulation.road import Road
 
+LABEL_MARGIN_M = 0.04  # two standard deviations of the range: a label encloses noisy points
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -61,7 +63,8 @@ def observe(
 
     Returns:
         The scan, and the exact boxes of all actors in the ego frame at the start of the
-        revolution, drawn where the beam met them, with `num_points` counted from their echoes.
+        revolution, drawn where the beam met them and `LABEL_MARGIN_M` larger on each side, with
+        `num_points` counted from their echoes.
     """
     solids = Primitives.concatenate([world.scenery, cast.solids(state)])
     result = scan(
@@ -70,7 +73,7 @@ def observe(
     boxes = boxes_as_seen(cast.boxes(state), result.seen_s)
     boxes = boxes.transform(ego.map_SE3_ego.inverse())
     counted = Boxes.make(
-        boxes.center_xyz_m, boxes.size_lwh_m, boxes.yaw_rad, boxes.category,
+        boxes.center_xyz_m, boxes.size_lwh_m + 2 * LABEL_MARGIN_M, boxes.yaw_rad, boxes.category,
         boxes.velocity_xy_mps, boxes.track_id, None, result.hits(len(boxes)),
     )  # fmt: skip
     return result, counted
