@@ -56,7 +56,7 @@ def _ingest_rows(folder: Path) -> list[BenchRow]:
         BenchRow(
             "size of stored sweeps", "Starloop", "mcap_ros2 + pyarrow list columns",
             ours_file.stat().st_size / num_points, peer_file.stat().st_size / num_points,
-            "bytes/point", size, "The same two files; ours is exact to 0.5 mm, the peer's to a bit.",
+            "bytes/point", size, "The same two files; ours exact to 0.5 mm.",
         ),
     ]  # fmt: skip
 

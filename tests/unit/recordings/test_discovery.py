@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recordings.discovery import Source, group_keys
@@ -100,6 +100,7 @@ def test_long_paths_stay_within_the_limit_and_differ() -> None:
     assert all(len(name) <= 120 for name in found)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=12, unique=True))
 def test_any_keys_give_unique_names_and_every_key_at_most_once(keys: list[str]) -> None:
     sources = group_keys((key, 1, "e") for key in keys)

@@ -76,7 +76,7 @@ def test_cut_anywhere_reads_everything_complete_before_the_cut(
     for block in file.blocks([]):
         whole_after.append(whole_after[-1] + len(list(file.messages(block, []))))
     last_end = ends[-1]
-    for size in range(8, last_end, 97):
+    for size in range(8, last_end, 211):
         cut.write_bytes(data[:size])
         found, damage = read(cut)
         complete = whole_after[sum(end <= size for end in ends)]

@@ -72,7 +72,7 @@ def test_rows_with_padding_of_an_organised_cloud() -> None:
     check(read(cloud_message(STAMP, "lidar", points, height=6, row_padding=13)), points)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.permutations(["x", "y", "z", "intensity", "ring", "t", "tag"]),
     st.lists(st.integers(0, 9), min_size=7, max_size=7),
