@@ -1,9 +1,13 @@
-"""Scores of slices, and when a slice counts as weak."""
+"""What a weakness is: the score of a slice, when it counts as weak, and the issue it becomes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from scene.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +57,53 @@ class Weakness:
         enough = score.num_boxes >= self.min_boxes and score.num_frames >= self.min_frames
         high = score.ap_high if math.isfinite(score.ap_high) else score.ap
         return enough and score.ap < self.weak_ap and high < self.sure_ap
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A known weakness of the model. Columns of table `issues`.
+
+    Attributes:
+        issue_id: digest of what the weakness is; the same weakness has the same id in any turn.
+        kind: "weak_slice" or "failed_scenario".
+        title: one line for people.
+        category: what is missed.
+        slice_name, scenario: where it was measured; one of them is empty.
+        range_min_m, range_max_m, near: where to look for more of it.
+        evidence: JSON, the figures behind it, newest.
+        rate_per_hour: how often its trigger fires; None until counted.
+        state: "open" or "resolved".
+        opened_turn, updated_turn: first seen (again), last changed.
+    """
+
+    issue_id: str
+    kind: str
+    title: str
+    category: str
+    slice_name: str
+    scenario: str
+    range_min_m: float
+    range_max_m: float
+    near: str
+    evidence: str
+    rate_per_hour: float | None
+    state: str
+    opened_turn: int
+    updated_turn: int
+
+    def to_row(self) -> dict[str, Any]:
+        """Return a row of table `issues`."""
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Issue:
+        """Make an issue from a row; extra columns are ignored.
+
+        Raises:
+            DataError: if a column is missing.
+        """
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in row]
+        if missing:
+            raise DataError(f"issue row {row.get('issue_id', '')}: columns {missing} are missing")
+        return cls(**{name: row[name] for name in names})

@@ -8,10 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation.issues import Issue, SliceScore, find_issues, trigger_for, update_ledger
+from curation.issues import (
+    Issue,
+    SliceScore,
+    find_issues,
+    rate_per_hour,
+    trigger_for,
+    update_ledger,
+)
+from curation.triggers import Event
 from scene.box import Boxes
 from scene.errors import DataError
 from storage.schemas import ISSUES
+from tests.unit.curation.conftest import PARKED
 
 
 def score(name="pedestrian near vehicle", ap=0.1, high=0.3, boxes=40, **more) -> SliceScore:
@@ -54,6 +63,15 @@ def test_only_perception_failures_become_issues():
     evidence = json.loads(issue.evidence)
     assert evidence["min_ttc_s"] is None, "JSON knows no infinity"
     assert "critical" not in evidence
+
+
+def test_a_failed_scenario_without_a_known_hazard_is_refused():
+    failed = result("crossing_bicycle", "perception_failure")
+    del failed["hazard"]
+    with pytest.raises(DataError, match="crossing_bicycle: hazard"):
+        find_issues([], [failed], 1)
+    (issue,) = find_issues([], [failed], 1, hazards={"crossing_bicycle": "bicycle"})
+    assert (issue.category, issue.near) == ("bicycle", "")
 
 
 def test_rows_round_trip_through_the_table():
@@ -164,3 +182,26 @@ def test_without_other_sweeps_the_trigger_judges_by_size_alone(street):
     (event,) = trigger_for(issue_near()).fire(alone, {})
     assert event.start_ns == time
     assert event.strength >= 0.5
+
+
+def test_a_missed_parked_car_fires_though_it_stands_still(street):
+    drive, _ = street(with_person=False)
+    trigger = trigger_for(replace(issue_near("", "car"), range_max_m=25.0))
+    blind = trigger.fire(drive, {})
+    assert len(blind) == len(drive.sweep_times_ns)
+    predictions = {}
+    for time in drive.sweep_times_ns.tolist():
+        ego_SE3_map = drive.trajectory.at(time).inverse()
+        parked = replace(PARKED, score=np.full(len(PARKED), 0.9))
+        predictions[time] = parked.transform(ego_SE3_map)
+    assert trigger.fire(drive, predictions) == []
+
+
+def test_rate_counts_encounters_not_frames():
+    def at(*seconds: float) -> list[Event]:
+        return [Event("issue:x", int(s * 1e9), int(s * 1e9), 1.0, "") for s in seconds]
+
+    events = {"a": at(1.0, 1.2, 2.9, 9.0), "b": at(3.0), "c": []}
+    assert rate_per_hour(events, 1800.0) == pytest.approx(6.0)
+    assert rate_per_hour({}, 60.0) == 0.0
+    assert rate_per_hour({}, 0.0) is None

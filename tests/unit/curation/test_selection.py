@@ -72,7 +72,7 @@ def situations(draw):
     return pool, events, issues, unsure, labelled, policy
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(situations(), st.randoms(use_true_random=False))
 def test_invariants(situation, random):
     pool, events, issues, unsure, labelled, policy = situation
