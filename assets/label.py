@@ -8,7 +8,7 @@ from assets.automation import PER_RECORDING
 from assets.ingest import events
 from assets.metadata import table
 from assets.partitions import RECORDINGS
-from loop.curate import select
+from loop.curate import EVALUATION, select
 from loop.label import pull_annotations, push_tasks
 from loop.turns import current_turn
 from loop.workspace import Workspace
@@ -28,7 +28,7 @@ def selection(
     turn = current_turn(workspace)
     rows = select(workspace, turn, progress=context.log.info)
     arms = Counter(rows["arm"].to_pylist())
-    picked = rows.filter([arm != "evaluation" for arm in rows["arm"].to_pylist()])
+    picked = rows.filter([arm != EVALUATION for arm in rows["arm"].to_pylist()])
     return dg.MaterializeResult(
         metadata={
             "turn": turn,

@@ -25,6 +25,7 @@ from storage.manifest import assign_splits
 from storage.sweeps import SweepFile, read_poses
 
 Progress = Callable[[str], None]
+EVALUATION = "evaluation"  # arm of the held-out frames: measured on, never trained on
 _FIRST_SET_SPACING = 3  # label every third frame at most: neighbours teach little
 
 
@@ -163,7 +164,7 @@ def _evaluation_frames(frames: list[tuple[str, int]], stride: int) -> pa.Table:
         for _name, drive in itertools.groupby(frames, key=lambda frame: frame[0])
         for frame in list(drive)[::stride]
     ]
-    return _selection(chosen, "evaluation", "held-out drive: measured on, never trained on")
+    return _selection(chosen, EVALUATION, "held-out drive: measured on, never trained on")
 
 
 def _mined_frames(

@@ -80,9 +80,9 @@ def report_path(workspace: Workspace, turn: int) -> str:
 
 
 def _data_note(workspace: Workspace) -> str:
-    notes = [f"Labels: {workspace.label_backend().note}"]
+    notes = [workspace.label_backend().note]
     sensors = {row["format"] for row in workspace.tables.read("recordings").to_pylist()}
-    notes.append(f"Recordings: {', '.join(sorted(sensors))}.")
+    notes.append(f"Formats: {', '.join(sorted(sensors))}.")
     return " ".join(notes)
 
 

@@ -19,7 +19,8 @@ from reporting.model import (
     SlicePoint,
 )
 
-_WATCHED = 4  # slices shown besides the targeted ones, weakest first
+_WATCHED = 2  # slices shown besides the targeted ones, weakest first
+_FEW_BOXES = 10  # a slice with fewer says little and is not shown unless targeted
 
 
 def slices_of(workspace: Workspace, facts: TurnFacts) -> tuple[SliceLine, ...]:
@@ -29,8 +30,12 @@ def slices_of(workspace: Workspace, facts: TurnFacts) -> tuple[SliceLine, ...]:
     asking = set(selected["issue_id"].to_pylist())
     aimed = {issue.slice_name: issue for issue in facts.issues if issue.issue_id in asking}
     ordered = sorted(
-        (piece for piece in facts.after.slices if piece["num_boxes"]),
-        key=lambda piece: (piece["name"] not in aimed, piece["ap"]),
+        (
+            piece
+            for piece in facts.after.slices
+            if piece["num_boxes"] >= (1 if piece["name"] in aimed else _FEW_BOXES)
+        ),
+        key=lambda piece: (0, -piece["num_boxes"]) if piece["name"] in aimed else (1, piece["ap"]),
     )
     return tuple(
         SliceLine(

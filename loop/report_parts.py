@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+from loop.curate import EVALUATION
 from loop.evaluate import Measured
 from loop.train import model_config
 from loop.turn_facts import TurnFacts
@@ -31,10 +33,7 @@ _SEGMENT_WARNING = (
 
 def recordings_of(workspace: Workspace, facts: TurnFacts) -> tuple[RecordingLine, ...]:
     """Return one line a recording; those of earlier turns are marked as reused."""
-    earlier: set[str] = set()
-    for record in facts.history:
-        manifest = DatasetManifest.load(workspace.store, record["dataset"])
-        earlier.update(manifest.frames["recording"].to_pylist())
+    earlier = facts.history[-1]["recordings"] if facts.history else {}
     return tuple(
         RecordingLine(
             recording=row["recording"],
@@ -43,7 +42,7 @@ def recordings_of(workspace: Workspace, facts: TurnFacts) -> tuple[RecordingLine
             num_points=row["num_points"],
             duration_s=(row["end_ns"] - row["start_ns"]) / 1e9,
             status=row["status"],
-            reused=row["recording"] in earlier,
+            reused=earlier.get(row["recording"]) == row["source_digest"],
             message=row["message"],
         )
         for row in workspace.tables.read("recordings").to_pylist()
@@ -54,7 +53,7 @@ def selection_of(
     workspace: Workspace, facts: TurnFacts
 ) -> tuple[tuple[SelectionCount, ...], tuple[SelectionRow, ...]]:
     """Return how many frames each arm chose and why, and the frames themselves."""
-    rows = workspace.tables.read("selections", {"turn": facts.turn}).to_pylist()
+    rows = newly_selected(workspace, facts.turn)
     reasons: dict[str, str] = {}
     for row in rows:
         reasons.setdefault(row["arm"], row["reason"])
@@ -69,17 +68,28 @@ def selection_of(
             score=row["score"],
         )
         for row in rows
-        if row["arm"] != "evaluation"
+        if row["arm"] != EVALUATION
     )
     lines = tuple(SelectionCount(arm, reasons[arm], n) for arm, n in sorted(counts.items()))
     return lines, chosen
 
 
+def newly_selected(workspace: Workspace, turn: int) -> list[dict[str, Any]]:
+    """Return the rows of a turn's selection that no earlier turn had selected."""
+    rows: list[dict[str, Any]] = workspace.tables.read("selections").to_pylist()
+    earlier = {(r["recording"], r["timestamp_ns"]) for r in rows if r["turn"] < turn}
+    return [
+        row
+        for row in rows
+        if row["turn"] == turn and (row["recording"], row["timestamp_ns"]) not in earlier
+    ]
+
+
 def labels_of(workspace: Workspace, facts: TurnFacts) -> LabelSummary:
     """Return what came back from labelling for this turn's frames."""
-    selected = workspace.tables.read("selections", {"turn": facts.turn})
-    names = ("recording", "timestamp_ns")
-    frames = set(zip(*(selected[name].to_pylist() for name in names), strict=True))
+    frames = {
+        (row["recording"], row["timestamp_ns"]) for row in newly_selected(workspace, facts.turn)
+    }
     rows = workspace.tables.read("annotated_frames").to_pylist()
     done = [row for row in rows if (row["recording"], row["timestamp_ns"]) in frames]
     backend = workspace.label_backend()

@@ -26,6 +26,7 @@ class TurnFacts:
         issues: the ledger after the turn.
         next_frames: by open issue, the frames that it asks to label next.
         history: records of earlier turns, oldest first.
+        recordings: digest of the landed bytes by recording.
     """
 
     turn: int
@@ -41,6 +42,7 @@ class TurnFacts:
     issues: list[Issue]
     next_frames: dict[str, list[tuple[str, int]]]
     history: list[dict[str, Any]]
+    recordings: dict[str, str]
 
     @property
     def deployed(self) -> Measured:
@@ -58,6 +60,7 @@ class TurnFacts:
             "champion_before": self.champion_before,
             "champion_after": self.champion_after,
             "approved": bool(self.decision.get("approved")),
+            "recordings": self.recordings,
             "slices": {
                 piece["name"]: [piece["ap"], piece["ap_low"], piece["ap_high"]]
                 for piece in self.deployed.slices
@@ -75,6 +78,7 @@ def collect_facts(workspace: Workspace, turn: int) -> TurnFacts:
     deployed = champion_id(workspace)
     ledger = [Issue.from_row(row) for row in workspace.tables.read("issues").to_pylist()]
     asked = issue_frames(workspace, deployed or candidate, open_issues(workspace))
+    landed = workspace.tables.read("recordings").to_pylist()
     history = [turn_record(workspace, number) for number in range(turn)]
     return TurnFacts(
         turn=turn,
@@ -90,4 +94,5 @@ def collect_facts(workspace: Workspace, turn: int) -> TurnFacts:
         issues=ledger,
         next_frames=asked,
         history=[record for record in history if record is not None],
+        recordings={row["recording"]: row["source_digest"] for row in landed},
     )
