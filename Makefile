@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 LABEL_STUDIO := .venv-label-studio
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev serve test check format bench oracle label-studio servers clean
+.PHONY: help setup demo dev serve test check format bench peers oracle label-studio servers clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,8 +52,13 @@ $(VENV)/.oracle: $(READY)
 	@$(PIP) install -c constraints.txt --no-deps nuscenes-devkit==1.2.0
 	@touch $@
 
-bench: oracle ## Print our figures beside named peers', measured interleaved in this run
+peers: $(VENV)/.peers ## The libraries that benchmarks and some tests compare with (1 GB)
+
+$(VENV)/.peers: $(VENV)/.oracle
 	@$(PIP) install -c constraints.txt -e '.[bench]' --no-build-isolation
+	@touch $@
+
+bench: peers ## Print our figures beside named peers', measured interleaved in this run
 	@$(BIN)/python -m benchmarks
 
 label-studio: $(LABEL_STUDIO)/.ready ## A real Label Studio server, in an environment of its own
@@ -65,7 +70,7 @@ $(LABEL_STUDIO)/.ready:
 
 servers: label-studio ## What the integration tests talk to: Ceph's S3 gateway, Chromium, Label Studio (root)
 	@apt-get update -qq
-	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends radosgw ceph-mon ceph-osd ceph-common chromium
+	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends radosgw ceph-mon ceph-osd ceph-common chromium libusb-1.0-0
 
 clean: ## Remove environments and the demo's data
 	rm -rf $(VENV) $(LABEL_STUDIO) .starloop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,13 +54,10 @@ def local_copy(workspace: Workspace, source: Source) -> Iterator[Path]:
     if isinstance(landing, LocalStore):
         yield landing.root / prefix if prefix else landing.root
         return
-    if source.keys == (prefix,):
-        with landing.local_file(prefix) as path:
-            yield path
-        return
     with TemporaryDirectory(prefix="starloop-") as folder:
-        for key in source.keys:
-            target = Path(folder) / key.removeprefix(prefix).lstrip("/")
+        for key in source.keys:  # a reader may look one folder up, so whole keys are kept
+            target = Path(folder) / key
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(landing.get(key))
-        yield Path(folder)
+            with landing.local_file(key) as path:
+                shutil.copyfile(path, target)
+        yield Path(folder) / prefix

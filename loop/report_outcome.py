@@ -69,12 +69,17 @@ def gate_of(facts: TurnFacts) -> GateSummary:
     return GateSummary(
         approved=bool(facts.decision["approved"]),
         reasons=tuple(
-            GateReason(reason["passed"], reason["text"], reason["name"])
+            GateReason(reason["passed"], _rule(reason["name"], reason["text"]), reason["name"])
             for reason in facts.decision["reasons"]
         ),
         champion_before=facts.champion_before or "",
         champion_after=facts.champion_after or "",
     )
+
+
+def _rule(name: str, text: str) -> str:
+    """Return the rule's text; a figure alone would not say what of."""
+    return f"{name}: {text}" if text[:1].isdigit() else text
 
 
 def scenarios_of(facts: TurnFacts) -> tuple[ScenarioLine, ...]:

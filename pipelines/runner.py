@@ -32,14 +32,18 @@ class _Forward(logging.Handler):
                 listener(str(meta.get("orig_message", record.getMessage())))
 
 
-@dg.logger(description="Shows what steps say on the command line's progress display.")
-def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
+def _forwarding_logger(_context: dg.InitLoggerContext) -> logging.Logger:
     """Return a logger that forwards messages of steps."""
     logger = logging.getLogger("starloop.progress")
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.handlers = [_Forward()]
     return logger
+
+
+_PROGRESS = dg.LoggerDefinition(
+    _forwarding_logger, description="Shows what steps say on the command line."
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Runner:
     def __init__(self, workspace: Workspace, home: Path) -> None:
         self.workspace = workspace
         self.instance = dg.DagsterInstance.from_config(str(dagster_home(home)))
-        definitions = build_definitions(workspace, {"progress": progress_logger})
+        definitions = build_definitions(workspace, {"progress": _PROGRESS})
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
     def run(
