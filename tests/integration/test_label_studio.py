@@ -45,8 +45,8 @@ CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 SHOWN_JS = """() => {
-  const image = Htx.annotationStore.selected.names.get("bev");
-  return {width: image.stageWidth, zoom: image.zoomScale,
+  const image = window.Htx?.annotationStore?.selected?.names.get("bev");
+  return image && {width: image.stageWidth, zoom: image.zoomScale,
           x: image.zoomingPositionX, y: image.zoomingPositionY};
 }"""
 
@@ -59,9 +59,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def sdk(server):
-    from label_studio_sdk import LabelStudio as Client
-
-    return Client(base_url=server.url, api_key=server.api_key)
+    client = pytest.importorskip("label_studio_sdk", reason="pip install 'starloop[label-studio]'")
+    return client.LabelStudio(base_url=server.url, api_key=server.api_key)
 
 
 def street() -> Boxes:
@@ -321,7 +320,7 @@ def test_kill_during_push_leaves_nothing_twice(server):
     )  # fmt: skip
     process.start()
     with server.client() as client:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             params = {"project": project, "page_size": 1}
             if client.get("/api/tasks/", params=params).json()["total"] >= 16:
@@ -430,18 +429,17 @@ def test_a_person_in_a_browser(server, tmp_path):
         aside = boxes.center_xyz_m + np.array([3.0, 3.0, 0])
         moved_away = dataclasses.replace(boxes, center_xyz_m=aside)
         columns = VIEW.shape[1]
-        deadline = time.monotonic() + 30
-        while True:  # the page moves things about while it loads
-            place = stage.bounding_box()
-            shown = page.evaluate(SHOWN_JS)  # the editor may zoom the picture to fill its frame
-            scale = shown["width"] * shown["zoom"] / columns
+        deadline = time.monotonic() + 60
+        shares = [0.0]
+        while min(shares) <= 0.8:  # the page moves and remounts things while it loads
+            assert time.monotonic() < deadline, shares
+            place, shown = stage.bounding_box(), page.evaluate(SHOWN_JS)
+            if not place or not shown:
+                continue
+            scale = shown["width"] * shown["zoom"] / columns  # zoomed to fill its frame
             shift = np.array([shown["x"], shown["y"]])
-            seen = _picture_of(stage.screenshot(path=tmp_path / "prelabels.png"))
+            seen = _picture_of(page.screenshot(path=tmp_path / "prelabels.png", clip=place))
             shares = _outline_shares(seen, boxes, scale, shift)
-            still = stage.bounding_box() == place
-            if (still and min(shares) > 0.8) or time.monotonic() > deadline:
-                break
-        assert min(shares) > 0.8, (shares, shown, place)
         assert max(_outline_shares(seen, moved_away, scale, shift)) < 0.3
 
         x, y = VIEW.to_pixels(boxes.center_xyz_m[0, :2]) * scale + shift
@@ -451,15 +449,15 @@ def test_a_person_in_a_browser(server, tmp_path):
         page.mouse.down()
         page.mouse.move(x + 20, y - 30, steps=5)
         page.mouse.move(x + 40, y - 60, steps=5)
-        page.mouse.up()
+        # The editor saves a draft after an edit and swallows a Submit pressed meanwhile.
+        with page.expect_response(lambda answer: _is_post(answer, "/drafts"), timeout=60_000):
+            page.mouse.up()
         page.screenshot(path=tmp_path / "edited.png")
-        submit.click()
-        deadline = time.monotonic() + 60
-        while not (results := backend.pull([("drive", 1)])) and time.monotonic() < deadline:
-            page.wait_for_load_state("networkidle")
+        with page.expect_response(lambda answer: _is_post(answer, "/annotations"), timeout=60_000):
+            submit.click()
         browser.close()
     assert foreign == []
-    [result] = results
+    [result] = backend.pull([("drive", 1)])
     meters = VIEW.meters_per_pixel / scale
     boxes.center_xyz_m[0, :2] += [60 * meters, -40 * meters]
     rest = np.array([1, 2, 3])
@@ -467,6 +465,10 @@ def test_a_person_in_a_browser(server, tmp_path):
     first = np.array([0])
     assert_same_boxes(result.boxes.take(first), boxes.take(first), tolerance=2.5 * meters)
     assert backend.changes([("drive", 1)]) == {("drive", 1): Changes(3, 1, 0, 0)}
+
+
+def _is_post(answer, path: str) -> bool:
+    return answer.request.method == "POST" and path in answer.url and answer.ok
 
 
 def _is_foreign(url: str, server: LabelStudio) -> bool:
