@@ -103,6 +103,7 @@ class _Ingest:
 
     def run(self) -> IngestResult:
         """Read, check, write; never raises for bad data."""
+        opened: Recording | None = None
         try:
             with local_copy(self.workspace, self.source) as path:
                 opened = open_recording(path, self.source.name)
@@ -115,7 +116,8 @@ class _Ingest:
                     sensor=opened.sensor,
                 )
         except DataError as error:
-            return self._finish(None, None, (), str(error))
+            damage = _problem(opened, ()) if opened is not None else ""
+            return self._finish(opened, None, (), damage or str(error))
         findings = tuple(self.check.finish(opened.trajectory, opened.calibration))
         return self._finish(opened, summary, findings, _problem(opened, findings))
 

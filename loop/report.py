@@ -42,6 +42,8 @@ def write_report(workspace: Workspace, turn: int) -> WrittenReport:
     markdown = render_markdown(report)
     workspace.store.put(html_key, render_html(report).encode())
     workspace.store.put(layout.report(turn, "md"), markdown.encode())
+    for index, picture in enumerate(report.pictures):
+        workspace.store.put(layout.report_picture(turn, index), picture.png)
     finish_turn(workspace, turn, facts.record())
     return WrittenReport(html_key, markdown)
 

@@ -112,3 +112,8 @@ def simulated_boxes(recording: str) -> str:
 def turn_timings(number: int) -> str:
     """Seconds that the stages of a turn took, JSON."""
     return f"turns/{number:04d}.timings.json"
+
+
+def report_picture(number: int, index: int) -> str:
+    """A picture of a turn's report, as a file of its own."""
+    return f"reports/turn-{number:04d}.{index}.png"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +67,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[s
     ("name", "words"),
     [
         ("empty", ("empty",)),
-        ("text", ("no known format",)),
+        ("text", ("this is text",)),
         ("cut", ("cut.mcap",)),
         ("count", ("80", "50")),
         ("nan", ("NaN",)),
@@ -118,7 +117,7 @@ def test_a_repaired_file_is_taken_up_again(ingested) -> None:
     target = settings.home / "landing" / "cut.mcap"
     temporary = target.with_suffix(".part")
     temporary.write_bytes(source.read_bytes())
-    os.replace(temporary, target)
+    temporary.replace(target)
     workspace = settings.workspace()
     loop = LoopRunner(Runner(workspace, settings.home), Progress(Console(file=io.StringIO())))
     assert loop.ingest() == 0
