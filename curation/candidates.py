@@ -120,13 +120,21 @@ def newness(
         for time_ns in around:
             then_SE3_now = trajectory.at(int(time_ns)).inverse() @ map_SE3_now
             places = then_SE3_now.transform_points(candidates.center_xyz_m)[:, :2]
-            then = by_time.get(int(time_ns), Clusters.empty())
+            then = _solid(by_time.get(int(time_ns), Clusters.empty()))
             covered = _covered(places, then)
             taken += covered
             seen += covered | ~_hidden(places, then)
         with np.errstate(invalid="ignore"):
             sides.append(1.0 - taken / seen)
     return np.fmin(sides[0], sides[1])
+
+
+def _solid(clusters: Clusters) -> Clusters:
+    """Return the clusters whose rectangle is filled: what is too large for a car may be a corner
+    of walls, with a rectangle that is mostly empty.
+    """
+    length, width, _ = clusters.size_lwh_m.T
+    return clusters.take((length <= 6.0) & (width <= 2.5))
 
 
 def _covered(places_xy_m: Float64, clusters: Clusters) -> Mask:
@@ -143,17 +151,25 @@ def _covered(places_xy_m: Float64, clusters: Clusters) -> Mask:
 def _hidden(places_xy_m: Float64, clusters: Clusters) -> Mask:
     """Return (P,) places out of reach, or behind a cluster that is 0.9 m high or higher.
 
-    Seen from a lidar near the ego origin: a cluster hides the bearings that its longer side
-    spans, if the place lies further away than its centre.
+    Behind: the line of sight from a lidar near the ego origin meets the rectangle, grown by
+    0.1 m, more than 0.5 m before the place.
     """
-    tall = clusters.take(clusters.size_lwh_m[:, 2] >= 0.9)
-    offset_m = np.array([1.0, 0.0])  # lidars sit about there, between the axles
-    to_place, to_cluster = places_xy_m - offset_m, tall.center_xyz_m[:, :2] - offset_m
-    away, near = np.hypot(*to_place.T), np.hypot(*to_cluster.T)
-    along = np.stack([np.cos(tall.yaw_rad), np.sin(tall.yaw_rad)], 1) * tall.size_lwh_m[:, :1] / 2
-    bearing = np.arctan2(to_place[:, 1], to_place[:, 0])[:, None]
-    middle = np.arctan2(to_cluster[:, 1], to_cluster[:, 0])
-    ends = to_cluster + along
-    half = np.abs(wrap_angle(np.arctan2(ends[:, 1], ends[:, 0]) - middle))
-    behind = (np.abs(wrap_angle(bearing - middle)) <= half) & (away[:, None] > near + 0.5)
+    tall = clusters.take((clusters.size_lwh_m[:, 2] >= 0.9) & (clusters.size_lwh_m[:, 0] >= 1.2))
+    eye = np.array([1.0, 0.0])  # lidars sit about there, between the axles
+    sight = places_xy_m - eye
+    away = np.hypot(sight[:, 0], sight[:, 1])
+    cos, sin = np.cos(tall.yaw_rad), np.sin(tall.yaw_rad)
+    offset = eye - tall.center_xyz_m[:, :2]
+    enter = np.full((len(sight), len(tall)), -np.inf)
+    leave = np.full((len(sight), len(tall)), np.inf)
+    for k, (c, s) in enumerate(((cos, sin), (-sin, cos))):  # along, then across the rectangle
+        start = offset[:, 0] * c + offset[:, 1] * s
+        step = sight[:, :1] * c + sight[:, 1:] * s
+        step = np.where(np.abs(step) < 1e-9, 1e-9, step)
+        half = tall.size_lwh_m[:, k] / 2
+        one, two = (-half - start) / step, (half - start) / step
+        enter = np.maximum(enter, np.minimum(one, two))
+        leave = np.minimum(leave, np.maximum(one, two))
+    before = 1.0 - 0.5 / np.maximum(away, 0.6)
+    behind = (enter <= leave) & (leave > 0) & (enter < before[:, None])
     return np.any(behind, axis=1) | (away > 45.0)

@@ -105,7 +105,7 @@ class IssueTrigger:
         if not geometry.can_judge(int(chosen.timestamp_ns[0]), drive.sweep_times_ns):
             return np.full(len(chosen), 0.5)
         new = geometry.newness(chosen, by_time, drive.trajectory, drive.sweep_times_ns)
-        return np.where(new >= self.min_newness, new, 0.0)
+        return np.where(np.isnan(new), 0.35, np.where(new >= self.min_newness, new, 0.0))
 
     def _event(self, time_ns: int, chosen: Clusters, weight: Float64) -> Event:
         """Return the event of one sweep."""

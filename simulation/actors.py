@@ -122,7 +122,7 @@ def _headings(s_m: Float64, d_m: Float64, first_rad: float) -> Float64:
     heading = np.where(moving, np.arctan2(dd, ds), np.nan)
     last = np.maximum.accumulate(np.where(moving, np.arange(len(s_m)), -1))
     filled = np.where(last >= 0, heading[np.maximum(last, 0)], first_rad)
-    return np.unwrap(filled.astype(np.float64))
+    return np.asarray(np.unwrap(filled), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
