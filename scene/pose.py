@@ -26,7 +26,8 @@ class SE3:
         """Check shapes."""
         if self.rotation.shape != (3, 3) or self.translation_m.shape != (3,):
             raise ShapeError(
-                f"SE3: expected (3, 3) and (3,), got {self.rotation.shape}, {self.translation_m.shape}"
+                f"SE3: expected (3, 3) and (3,), got {self.rotation.shape} and "
+                f"{self.translation_m.shape}"
             )
 
     @classmethod
@@ -133,9 +134,8 @@ class Trajectory:
         if len(times) and outside_ns.max() > max_extrapolation_ns:
             worst = int(times[int(outside_ns.argmax())])
             raise FrameError(
-                f"ego pose asked for at {worst} ns, {outside_ns.max() / 1e9:.3f} s outside the poses"
-                f" "
-                f"[{first}, {last}] ns (bound {max_extrapolation_ns / 1e9:.3f} s)"
+                f"ego pose asked for at {worst} ns, {outside_ns.max() / 1e9:.3f} s outside "
+                f"the poses [{first}, {last}] ns (bound {max_extrapolation_ns / 1e9:.3f} s)"
             )
         if len(self) == 1:
             repeat = len(times)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow.feather as feather
-from tests.support.shared_data import shared_data
 
 from curation.candidates import fits_category
 from curation.clusters import find_clusters
 from scene.taxonomy import to_category
+from tests.support.shared_data import shared_data
 
 
 def test_annotated_people_and_cars_are_clusters():
