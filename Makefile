@@ -36,7 +36,7 @@ check: $(READY) ## Format, lint, types, import contracts, unit tests
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2
 
 test: check oracle ## Everything: checks, unit, integration and end-to-end tests
 	@$(BIN)/pytest -q -m "integration or e2e"
