@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_pedestrian_from_behind_parked_vehicle() -> None:
 
 
 def test_results_repeat_and_become_json() -> None:
-    scenario = BY_NAME["cut_in"]
+    scenario = replace(BY_NAME["cut_in"], duration_s=4.5)
     first, second = run(scenario, Blind()), run(scenario, Blind())
     assert json.dumps(first.to_dict(), allow_nan=False) == json.dumps(second.to_dict())
     assert "critical" not in first.to_dict()
@@ -80,7 +81,7 @@ def test_results_repeat_and_become_json() -> None:
 
 
 def test_standing_still_for_nothing_is_a_failure() -> None:
-    result = run(BY_NAME["stationary_vehicle"], Ghosts())
+    result = run(replace(BY_NAME["stationary_vehicle"], duration_s=4.0), Ghosts())
     assert (result.verdict, result.collision) == ("perception_failure", False)
     assert result.progress < 0.5
     assert result.first_failed_frame is not None
