@@ -8,7 +8,7 @@ import numpy as np
 
 from curation.clusters import Clusters
 from scene.box import Boxes
-from scene.pose import Trajectory, wrap_angle
+from scene.pose import Trajectory
 from scene.taxonomy import CATEGORY, VEHICLES
 from scene.types import Float64, Int64, Mask
 
@@ -85,12 +85,6 @@ def near_vehicle(
     return gap.min(axis=1)
 
 
-def can_judge(now_ns: int, times_ns: Int64) -> bool:
-    """Return whether a drive has a sweep about one second before or after a time."""
-    apart_s = np.abs(times_ns - now_ns) / 1e9
-    return bool(np.any((apart_s >= PAUSE_S[0]) & (apart_s <= PAUSE_S[1])))
-
-
 def newness(
     candidates: Clusters, by_time: dict[int, Clusters], trajectory: Trajectory, times_ns: Int64
 ) -> Float64:
@@ -130,8 +124,9 @@ def newness(
 
 
 def _solid(clusters: Clusters) -> Clusters:
-    """Return the clusters whose rectangle is filled: what is too large for a car may be a corner
-    of walls, with a rectangle that is mostly empty.
+    """Return the clusters whose rectangle is filled.
+
+    What is too large for a car may be a corner of walls, with a rectangle that is mostly empty.
     """
     length, width, _ = clusters.size_lwh_m.T
     return clusters.take((length <= 6.0) & (width <= 2.5))
@@ -149,12 +144,13 @@ def _covered(places_xy_m: Float64, clusters: Clusters) -> Mask:
 
 
 def _hidden(places_xy_m: Float64, clusters: Clusters) -> Mask:
-    """Return (P,) places out of reach, or behind a cluster that is 0.9 m high or higher.
+    """Return (P,) places out of reach, or behind a cluster 0.9 m high and 1.2 m long or larger.
 
-    Behind: the line of sight from a lidar near the ego origin meets the rectangle, grown by
-    0.1 m, more than 0.5 m before the place.
+    Behind: the line of sight from a lidar near the ego origin meets the rectangle more than 0.5 m
+    before the place. Smaller things, the walking person among them, hide nothing for long.
     """
-    tall = clusters.take((clusters.size_lwh_m[:, 2] >= 0.9) & (clusters.size_lwh_m[:, 0] >= 1.2))
+    length, _, height = clusters.size_lwh_m.T
+    tall = clusters.take((height >= 0.9) & (length >= 1.2))
     eye = np.array([1.0, 0.0])  # lidars sit about there, between the axles
     sight = places_xy_m - eye
     away = np.hypot(sight[:, 0], sight[:, 1])

@@ -20,6 +20,7 @@ from scene.types import Float64
 NEAR_M: Final = 3.0
 PREDICTION_MIN_SCORE: Final = 0.3
 CLEAR_POINTS: Final = 15
+UNKNOWN_NEWNESS: Final = 0.35  # the place was hidden, or no sweep lies a second away
 ENCOUNTER_GAP_S: Final = 2.0
 
 
@@ -98,14 +99,10 @@ class IssueTrigger:
         return chosen.take(weight >= self.min_weight), weight[weight >= self.min_weight]
 
     def _movement(self, chosen: Clusters, by_time: dict[int, Clusters], drive: Drive) -> Float64:
-        """Return (N,) newness of clusters, 0 where it is too small or nothing is known.
-
-        Where no sweep lies a second away, as in a folder of single clouds, nobody can know: 0.5.
-        """
-        if not geometry.can_judge(int(chosen.timestamp_ns[0]), drive.sweep_times_ns):
-            return np.full(len(chosen), 0.5)
+        """Return (N,) newness of clusters, 0 where it is too small, less than half if unknown."""
         new = geometry.newness(chosen, by_time, drive.trajectory, drive.sweep_times_ns)
-        return np.where(np.isnan(new), 0.35, np.where(new >= self.min_newness, new, 0.0))
+        moved = np.where(new >= self.min_newness, new, 0.0)
+        return np.where(np.isnan(new), UNKNOWN_NEWNESS, moved)
 
     def _event(self, time_ns: int, chosen: Clusters, weight: Float64) -> Event:
         """Return the event of one sweep."""
