@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -17,6 +17,7 @@ from scene.types import Float64, Int64, Mask, Text
 from storage.schemas import SELECTIONS
 
 ARMS: Final = ("issue", "trigger", "uncertainty", "control")
+_FIRST_NS, _LAST_NS = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 SELECTION_SCHEMA: Final = pa.schema([f for f in SELECTIONS if f.name != "turn"])
 
 
@@ -85,7 +86,7 @@ class _Group:
 
     name: str
     score: Float64  # (F,) NaN where it does not want the frame
-    reason: list[str]  # (F,)
+    reason: Callable[[int], str]
 
     @cached_property
     def weight(self) -> Float64:
@@ -95,24 +96,39 @@ class _Group:
         return 0.2 + 0.8 * (rank + 1) / max(len(known), 1)
 
 
+@dataclass(frozen=True)
+class _Frames:
+    """Frames of the pool in order of recording and time."""
+
+    recording: Text
+    time_ns: Int64
+
+    def span(self, recording: str, first_ns: int, last_ns: int) -> slice:
+        """Return the frames of a recording from one time to another, both included."""
+        low = np.searchsorted(self.recording, recording, "left")
+        high = np.searchsorted(self.recording, recording, "right")
+        start = low + np.searchsorted(self.time_ns[low:high], first_ns, "left")
+        end = low + np.searchsorted(self.time_ns[low:high], last_ns, "right")
+        return slice(int(start), int(end))
+
+
 class _Picker:
     """Frames taken so far; knows which others are still free."""
 
-    def __init__(self, recording: Text, time_ns: Int64, gap_ns: int) -> None:
-        self.recording, self.time_ns, self.gap_ns = recording, time_ns, gap_ns
-        self.free: Mask = np.ones(len(time_ns), dtype=bool)
-        self.times_used = np.zeros(len(time_ns))  # picks of the same recording
+    def __init__(self, frames: _Frames, gap_ns: int) -> None:
+        self.frames, self.gap_ns = frames, gap_ns
+        self.free: Mask = np.ones(len(frames.time_ns), dtype=bool)
+        self.times_used = np.zeros(len(frames.time_ns))  # picks of the same recording
         self.rows: list[dict[str, object]] = []
 
     def block(self, recording: str, time_ns: int) -> None:
         """Make frames of a recording that are too close to a time unavailable."""
-        same = self.recording == recording
-        apart = np.abs(self.time_ns - time_ns)
-        self.free &= ~(same & ((apart < self.gap_ns) | (apart == 0)))
+        reach = max(self.gap_ns - 1, 0)
+        self.free[self.frames.span(recording, time_ns - reach, time_ns + reach)] = False
 
     def pick(self, index: int, arm: str, reason: str, issue: str, score: float) -> None:
         """Take one frame."""
-        recording, time_ns = str(self.recording[index]), int(self.time_ns[index])
+        recording, time_ns = str(self.frames.recording[index]), int(self.frames.time_ns[index])
         self.rows.append(
             {
                 "recording": recording,
@@ -124,7 +140,8 @@ class _Picker:
             }
         )
         self.block(recording, time_ns)
-        self.times_used += self.recording == recording
+        whole = self.frames.span(recording, _FIRST_NS, _LAST_NS)
+        self.times_used[whole] += 1
 
     def best(self, group: _Group) -> int | None:
         """Return the free frame that a group wants most, spread over recordings.
@@ -170,16 +187,16 @@ def select_frames(
     """
     if uncertainty.shape != (pool.num_rows,):
         raise ShapeError(f"{pool.num_rows} frames in the pool, uncertainty {uncertainty.shape}")
-    recording, time_ns, unsure = _unique_frames(pool, uncertainty)
-    picker = _Picker(recording, time_ns, round(policy.min_gap_s * 1e9))
+    frames, unsure = _unique_frames(pool, uncertainty)
+    picker = _Picker(frames, round(policy.min_gap_s * 1e9))
     for name, at_ns in labelled:
         picker.block(name, at_ns)
     quota = policy.quota()
-    draw = np.random.default_rng([policy.seed, len(time_ns)]).permutation(len(time_ns))
+    draw = np.random.default_rng([policy.seed, len(unsure)]).permutation(len(unsure))
     _take_control(picker, draw, quota["control"], policy.seed)
     arms = {
-        "issue": _event_groups(recording, time_ns, issue_events, "issue_id"),
-        "trigger": _event_groups(recording, time_ns, events, "trigger"),
+        "issue": _event_groups(frames, issue_events, "issue_id"),
+        "trigger": _event_groups(frames, events, "trigger"),
         "uncertainty": [_unsure_group(unsure)],
     }
     for arm, groups in arms.items():
@@ -191,38 +208,39 @@ def select_frames(
     return pa.Table.from_pylist(rows, schema=SELECTION_SCHEMA)
 
 
-def _unique_frames(pool: pa.Table, uncertainty: Float64) -> tuple[Text, Int64, Float64]:
-    """Return recording, time and uncertainty of each frame once, in order."""
+def _unique_frames(pool: pa.Table, uncertainty: Float64) -> tuple[_Frames, Float64]:
+    """Return each frame once, in order, and its uncertainty."""
     recording = np.array(pool.column("recording").to_pylist(), dtype=np.str_)
     time_ns = np.array(pool.column("timestamp_ns").to_pylist(), dtype=np.int64)
     order = np.lexsort((time_ns, recording))
     recording, time_ns = recording[order], time_ns[order]
     new = np.ones(len(order), dtype=bool)
     new[1:] = (recording[1:] != recording[:-1]) | (time_ns[1:] != time_ns[:-1])
-    return recording[new], time_ns[new], uncertainty[order][new]
+    return _Frames(recording[new], time_ns[new]), uncertainty[order][new]
 
 
-def _event_groups(recording: Text, time_ns: Int64, events: pa.Table, key: str) -> list[_Group]:
+def _event_groups(frames: _Frames, events: pa.Table, key: str) -> list[_Group]:
     """Return one group for each value of `key`: frames inside its events, strongest event each."""
-    groups: dict[str, _Group] = {}
-    for row in sorted(events.to_pylist(), key=lambda r: (str(r[key]), -float(r["strength"]))):
+    scores: dict[str, Float64] = {}
+    details: dict[str, dict[int, str]] = {}
+    rows = events.to_pylist()
+    rows.sort(key=lambda r: (str(r[key]), -r["strength"], r["recording"], r["start_ns"]))
+    for row in rows:
         name = str(row[key])
-        if name not in groups:
-            groups[name] = _Group(name, np.full(len(time_ns), np.nan), [""] * len(time_ns))
-        score, reason = groups[name].score, groups[name].reason
-        inside = (recording == row["recording"]) & np.isnan(score)
-        inside &= (time_ns >= row["start_ns"]) & (time_ns <= row["end_ns"])
-        for index in np.flatnonzero(inside):
-            score[index] = max(float(row["strength"]), 1e-9)
-            reason[index] = f"{name}: {row['detail']}"
-    return [groups[name] for name in sorted(groups)]
+        score = scores.setdefault(name, np.full(len(frames.time_ns), np.nan))
+        span = frames.span(row["recording"], row["start_ns"], row["end_ns"])
+        for index in span.start + np.flatnonzero(np.isnan(score[span])):
+            score[index] = row["strength"]
+            details.setdefault(name, {})[int(index)] = f"{name}: {row['detail']}"
+    return [_Group(name, scores[name], details.get(name, {}).__getitem__) for name in scores]
 
 
 def _unsure_group(unsure: Float64) -> _Group:
     """Return the uncertainty as a group; certain frames (0) are not wanted."""
     score = np.where(unsure > 0, unsure, np.nan)
-    reason = [f"mean entropy of the scores is {value:.2f} bits" for value in unsure]
-    return _Group("uncertainty", score, reason)
+    return _Group(
+        "uncertainty", score, lambda i: f"mean entropy of the scores is {unsure[i]:.2f} bits"
+    )
 
 
 def _take_turns(picker: _Picker, arm: str, groups: list[_Group], count: int) -> None:
@@ -234,7 +252,7 @@ def _take_turns(picker: _Picker, arm: str, groups: list[_Group], count: int) -> 
         if index is None:
             continue
         issue = group.name if arm == "issue" else ""
-        picker.pick(index, arm, group.reason[index], issue, float(group.score[index]))
+        picker.pick(index, arm, group.reason(index), issue, float(group.score[index]))
         count -= 1
         waiting.append(group)
 
