@@ -81,7 +81,7 @@ def test_results_repeat_and_become_json() -> None:
 
 
 def test_standing_still_for_nothing_is_a_failure() -> None:
-    result = run(replace(BY_NAME["stationary_vehicle"], duration_s=4.0), Ghosts())
+    result = run(replace(BY_NAME["stationary_vehicle"], duration_s=7.0), Ghosts())
     assert (result.verdict, result.collision) == ("perception_failure", False)
     assert result.progress < 0.5
     assert result.first_failed_frame is not None
