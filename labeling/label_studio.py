@@ -189,7 +189,7 @@ class LabelStudioBackend:
         for same in rows.values():
             kept = [same[0]]
             for row in same[1:]:
-                if row.num_annotations or row.num_skips:
+                if row.is_touched:
                     kept.append(row)
                 else:
                     self.project.delete_task(row.number)
@@ -199,7 +199,7 @@ class LabelStudioBackend:
         """Add prelabels to tasks that lost them when a push died half-way."""
         for task in batch:
             row = rows[task.task_id][0]
-            if row.num_predictions or row.num_annotations or row.num_skips:
+            if row.num_predictions or row.is_touched:
                 continue
             context, boxes = make_context(task, self._view)
             if len(boxes):

@@ -26,7 +26,7 @@ _DESCRIPTION: Final = (
 )
 _SETTLE_S: Final = 0.5  # between two looks at what racing clients made
 _SETTLE_LOOKS: Final = 20
-_LISTED: Final = "id,data,total_annotations,cancelled_annotations,total_predictions"
+_LISTED: Final = "id,data,annotations,predictions,drafts,was_cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,23 @@ class TaskRow:
     Attributes:
         number: the task's id in Label Studio.
         task_id: Starloop's id of it.
-        num_annotations, num_skips, num_predictions: what it holds.
+        num_annotations: submitted by people, without skips.
+        num_skips: times that a person skipped it.
+        num_drafts: begun and not submitted.
+        num_predictions: sets of prelabels.
     """
 
     number: int
     task_id: str
     num_annotations: int
     num_skips: int
+    num_drafts: int
     num_predictions: int
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether a person worked on it."""
+        return bool(self.num_annotations or self.num_skips or self.num_drafts)
 
 
 class Project:
@@ -79,7 +88,7 @@ class Project:
         """Return the tasks of one recording by Starloop's task id, oldest first."""
         rows: dict[str, list[TaskRow]] = {}
         query = _recording_query(recording)
-        params = {"fields": "task_only", "include": _LISTED, "query": query}
+        params = {"fields": "all", "include": _LISTED, "query": query}
         for number in self._project_ids:
             listing = self._server.pages("/api/tasks/", "tasks", {**params, "project": number})
             for item in listing:
@@ -177,10 +186,18 @@ def _recording_query(recording: str) -> str:
 
 
 def _task_row(item: Mapping[str, Any]) -> TaskRow:
+    """Count what a task holds.
+
+    The server's own counters (`total_annotations`, `is_labeled`) are not used: a draft saved at
+    the same moment can set them back to zero for good (seen in 1.23.2 on SQLite), and the
+    person's work would never be fetched.
+    """
+    skips = sum(bool(annotation["was_cancelled"]) for annotation in item["annotations"])
     return TaskRow(
         int(item["id"]),
         str(item["data"].get("task_id", "")),
-        int(item["total_annotations"]),
-        int(item["cancelled_annotations"]),
-        int(item["total_predictions"]),
+        len(item["annotations"]) - skips,
+        skips,
+        len(item["drafts"]),
+        len(item["predictions"]),
     )

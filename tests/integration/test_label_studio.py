@@ -8,9 +8,11 @@ import multiprocessing
 import os
 import re
 import signal
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -256,6 +258,24 @@ def test_an_unusable_annotation_is_reported_and_stops_nobody_else(server, sdk):
     assert server.url in pending.reason
 
 
+def test_wrong_counters_of_the_server_hide_no_work(server, sdk):
+    """A draft saved at the same moment can set Label Studio's own counters back to zero."""
+    backend = backend_of(server, "counters")
+    [external] = backend.push([make_task("drive", 1)])
+    number = number_of(external)
+    sdk.annotations.create(number, result=sdk.tasks.get(number).predictions[0].result)
+    with closing(sqlite3.connect(server.folder / "label_studio.sqlite3", timeout=30)) as database:
+        database.execute(
+            "update task set total_annotations = 0, is_labeled = 0, total_predictions = 0 "
+            "where id = ?", (number,)
+        )  # fmt: skip
+        database.commit()
+    assert backend.push([make_task("drive", 1)]) == [external]
+    [task] = tasks_on_server(server, backend)
+    assert (task["total_annotations"], len(task["predictions"])) == (0, 1)
+    assert len(backend.pull([("drive", 1)])[0].boxes) == 4
+
+
 class LossyProxy:
     """Forwards to the server, but swallows the answer of the first task import."""
 
@@ -332,7 +352,7 @@ def test_kill_during_push_leaves_nothing_twice(server):
     external = backend.push(make_task("drive", time) for time in range(64))
     tasks = tasks_on_server(server, backend)
     assert len(tasks) == len(set(external)) == 64
-    assert all(task["total_predictions"] == 1 for task in tasks)
+    assert all(len(task["predictions"]) == 1 for task in tasks)
 
 
 def test_racing_pushers_end_with_one_project_and_one_task_each(server):
@@ -360,7 +380,7 @@ def test_prelabels_lost_on_the_way_are_added(server):
         client.delete(f"/api/predictions/{task['predictions'][0]['id']}/").raise_for_status()
     backend.push([make_task("drive", 1)])
     [task] = tasks_on_server(server, backend)
-    assert task["total_predictions"] == 1
+    assert len(task["predictions"]) == 1
 
 
 def test_a_personal_token_works_where_legacy_ones_are_forbidden(server):
