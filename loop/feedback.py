@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,7 @@ def give_feedback(workspace: Workspace, turn: int) -> Feedback:
     )
     simulated = sum(_label_failures(workspace, failed) for failed in suites)
     asked = issue_frames(workspace, deployed, open_issues(workspace))
+    workspace.store.put(layout.turn_feedback(turn), json.dumps(asked, indent=1).encode())
     return Feedback(ledger, asked, simulated)
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.issues import Issue
-from loop.curate import issue_frames, open_issues
 from loop.evaluate import Measured, evaluate_model
 from loop.release import champion_before
 from loop.simulate import SuiteResult, simulate_model
 from loop.turns import champion_id, latest_dataset, latest_model, turn_record
 from loop.workspace import Workspace
+from storage import layout
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def collect_facts(workspace: Workspace, turn: int) -> TurnFacts:
     decision["reasons"] = json.loads(decision["reasons"])
     deployed = champion_id(workspace)
     ledger = [Issue.from_row(row) for row in workspace.tables.read("issues").to_pylist()]
-    asked = issue_frames(workspace, deployed or candidate, open_issues(workspace))
+    asked = json.loads(workspace.store.get(layout.turn_feedback(turn)))
     landed = workspace.tables.read("recordings").to_pylist()
     history = [turn_record(workspace, number) for number in range(turn)]
     return TurnFacts(
@@ -92,7 +92,7 @@ def collect_facts(workspace: Workspace, turn: int) -> TurnFacts:
         suite_after=simulate_model(workspace, candidate, turn),
         decision=decision,
         issues=ledger,
-        next_frames=asked,
+        next_frames={issue: [(name, t) for name, t in frames] for issue, frames in asked.items()},
         history=[record for record in history if record is not None],
         recordings={row["recording"]: row["source_digest"] for row in landed},
     )

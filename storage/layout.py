@@ -117,3 +117,8 @@ def turn_timings(number: int) -> str:
 def report_picture(number: int, index: int) -> str:
     """A picture of a turn's report, as a file of its own."""
     return f"reports/turn-{number:04d}.{index}.png"
+
+
+def turn_feedback(number: int) -> str:
+    """By open issue, the frames that it asks to label after a turn, JSON."""
+    return f"turns/{number:04d}.feedback.json"
