@@ -13,7 +13,7 @@ from assets.label import annotations
 from assets.processes import TrainingProcess
 from loop.dataset import build_dataset
 from loop.train import TrainJob, model_config, model_is_complete, plan_training, record_model
-from loop.turns import champion_id, current_turn, latest_dataset
+from loop.turns import current_turn, latest_dataset
 from loop.workspace import Workspace
 
 _CHECKPOINT, _PARITY = "checkpoint_exists", "onnx_parity"
@@ -67,7 +67,7 @@ def detector(
 ) -> dg.MaterializeResult:
     """Train on the newest dataset, starting from the champion; equal work is not done twice."""
     turn = current_turn(workspace)
-    job = plan_training(workspace, latest_dataset(workspace), champion_id(workspace))
+    job = plan_training(workspace, latest_dataset(workspace), turn)
     reused = model_config(workspace, job.model_id) is not None
     metadata = {} if reused else dict(_train(context, workspace, training_process, job))
     config = record_model(workspace, job, turn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from curation.clusters import Clusters, find_clusters
 from curation.issues import Issue, trigger_for
 from curation.selection import Policy, frame_uncertainty, select_frames
-from curation.triggers import Drive, ego_path, events_to_arrow, fire_all
+from curation.triggers import Drive, Event, ego_path, events_to_arrow, fire_all
 from loop.predictions import predict_recording
-from loop.turns import champion_id
+from loop.turns import champion_id, model_of_turn
 from loop.workspace import Workspace
 from scene.box import Boxes
 from scene.recording import RecordingId
@@ -118,6 +118,8 @@ def select(workspace: Workspace, turn: int, progress: Progress | None = None) ->
     Turn 0 takes the first labelled set from the earliest recordings. Later turns mine with the
     champion. Both add the frames that the metrics are measured on, which no turn trains on.
     """
+    if model_of_turn(workspace, turn) is not None:
+        return workspace.tables.read("selections", {"turn": turn})
     split = splits(workspace)
     champion = champion_id(workspace)
     training = (
@@ -185,7 +187,9 @@ def _mined_frames(
         predictions = predict_recording(workspace, champion, recording)
         times = np.array([key[1] for key in keys if key[0] == name], dtype=np.int64)
         uncertainty.append(frame_uncertainty(predictions, times))
-        issue_events.extend(_issue_events(workspace, recording, issues, predictions))
+        issue_events.append(
+            _issue_rows(name, fire_issues(workspace, recording, issues, predictions))
+        )
         if progress:
             progress(f"mined {done + 1}/{len(names)} recordings")
     policy = Policy(
@@ -197,33 +201,42 @@ def _mined_frames(
     return select_frames(
         pool,
         workspace.tables.read("events"),
-        pa.concat_tables(issue_events) if issue_events else _issue_schema().empty_table(),
+        pa.concat_tables(issue_events or [_issue_rows("", {})]),
         np.concatenate(uncertainty) if uncertainty else np.zeros(0),
-        labelled_frames(workspace),
+        labelled_frames(workspace) - _selected_now(workspace, turn),
         policy,
     )
 
 
-def _issue_schema() -> pa.Schema:
-    return schemas.EVENTS.append(pa.field("issue_id", pa.string()))
+def _selected_now(workspace: Workspace, turn: int) -> set[tuple[str, int]]:
+    """Return the frames that this turn was the first to select: selecting again may keep them."""
+    rows = workspace.tables.read("selections").to_pylist()
+    now = {(r["recording"], r["timestamp_ns"]) for r in rows if r["turn"] == turn}
+    return now - {(r["recording"], r["timestamp_ns"]) for r in rows if r["turn"] < turn}
 
 
-def _issue_events(
+def _issue_rows(recording: str, fired: Mapping[str, Sequence[Event]]) -> pa.Table:
+    """Return events of issues as rows of table `events` with the issue's id."""
+    tables = []
+    for issue_id, events in fired.items():
+        rows = events_to_arrow({recording: events})
+        column = pa.array([issue_id] * len(rows), pa.string())
+        tables.append(rows.append_column("issue_id", column))
+    empty = schemas.EVENTS.append(pa.field("issue_id", pa.string())).empty_table()
+    return pa.concat_tables([empty, *tables])
+
+
+def fire_issues(
     workspace: Workspace,
     recording: RecordingId,
-    issues: list[Issue],
-    predictions: dict[int, Boxes],
-) -> list[pa.Table]:
-    """Return where the triggers of open issues fire in one recording."""
+    issues: Sequence[Issue],
+    predictions: Mapping[int, Boxes],
+) -> dict[str, list[Event]]:
+    """Return by issue where its trigger fires in one recording."""
     if not issues:
-        return []
+        return {}
     drive = load_drive(workspace, recording)
-    tables = []
-    for issue in issues:
-        rows = events_to_arrow({recording: trigger_for(issue).fire(drive, predictions)})
-        column = pa.array([issue.issue_id] * len(rows), pa.string())
-        tables.append(rows.append_column("issue_id", column))
-    return tables
+    return {issue.issue_id: trigger_for(issue).fire(drive, predictions) for issue in issues}
 
 
 def open_issues(workspace: Workspace) -> list[Issue]:
@@ -236,21 +249,3 @@ def labelled_frames(workspace: Workspace) -> set[tuple[str, int]]:
     """Return the frames that have annotations."""
     rows = workspace.tables.read("annotated_frames", columns=["recording", "timestamp_ns"])
     return set(zip(rows["recording"].to_pylist(), rows["timestamp_ns"].to_pylist(), strict=True))
-
-
-def issue_frames(
-    workspace: Workspace, model_id: str, issues: list[Issue]
-) -> dict[str, list[tuple[str, int]]]:
-    """Return by issue the unlabelled frames of the pool in which its trigger fires."""
-    asked: dict[str, list[tuple[str, int]]] = {issue.issue_id: [] for issue in issues}
-    pool = set(splits(workspace).of("train")) - labelled_frames(workspace)
-    for name in sorted({name for name, _ in pool}):
-        recording = RecordingId(name)
-        frames = sorted(frame for frame in pool if frame[0] == name)
-        predictions = predict_recording(workspace, model_id, recording)
-        for rows in _issue_events(workspace, recording, issues, predictions):
-            for row in rows.to_pylist():
-                asked[row["issue_id"]].extend(
-                    frame for frame in frames if row["start_ns"] <= frame[1] <= row["end_ns"]
-                )
-    return {issue: sorted(set(frames)) for issue, frames in asked.items()}

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from loop.curate import splits
 from loop.label import annotation_node
+from loop.turns import model_of_turn
 from loop.workspace import Workspace
 from scene.errors import DataError
 from scene.recording import RecordingId
@@ -36,6 +37,9 @@ def build_dataset(workspace: Workspace, turn: int) -> DatasetManifest:
     Raises:
         DataError: if no training frame or no held-out frame is annotated.
     """
+    trained = model_of_turn(workspace, turn)
+    if trained is not None:
+        return DatasetManifest.load(workspace.store, trained["dataset"])
     annotated = workspace.tables.read("annotated_frames").to_pylist()
     split = splits(workspace)
     side = {(name, time): where for name, time, where in split.frames}

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.issues import Issue, SliceScore, find_issues, update_ledger
-from loop.curate import issue_frames, open_issues
 from loop.evaluate import evaluate_model
 from loop.label import annotated_row
+from loop.search import search_pool, with_rates
 from loop.simulate import SuiteResult, simulate_model
 from loop.turns import champion_id, latest_dataset, latest_model
 from loop.workspace import Workspace
@@ -48,15 +48,17 @@ def give_feedback(workspace: Workspace, turn: int) -> Feedback:
     found = find_issues(slices, suite.scenarios, turn)
     rows = workspace.tables.read("issues").to_pylist()
     ledger = update_ledger([Issue.from_row(row) for row in rows], found, slices, turn)
+    asked = search_pool(workspace, deployed, [issue for issue in ledger if issue.state == "open"])
+    ledger = with_rates(ledger, asked)
     table = pa.Table.from_pylist([issue.to_row() for issue in ledger], schema=schemas.ISSUES)
     workspace.tables.replace("issues", table, {})
-    suites = (
-        [suite] if deployed == candidate else [suite, simulate_model(workspace, candidate, turn)]
-    )
+    suites = [suite]
+    if deployed != candidate:
+        suites.append(simulate_model(workspace, candidate, turn))
     simulated = sum(_label_failures(workspace, failed) for failed in suites)
-    asked = issue_frames(workspace, deployed, open_issues(workspace))
-    workspace.store.put(layout.turn_feedback(turn), json.dumps(asked, indent=1).encode())
-    return Feedback(ledger, asked, simulated)
+    frames = json.dumps(asked.frames, indent=1).encode()
+    workspace.store.put(layout.turn_feedback(turn), frames)
+    return Feedback(ledger, asked.frames, simulated)
 
 
 def _label_failures(workspace: Workspace, suite: SuiteResult) -> int:

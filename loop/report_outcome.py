@@ -141,5 +141,7 @@ def _evidence(issue: Issue, picked: int) -> str:
             f"AP {facts['ap']:.2f} over {facts['num_boxes']} boxes in {facts['num_frames']} "
             "held-out frames"
         )
+    if issue.rate_per_hour:
+        text += f"; met about {issue.rate_per_hour:.0f} times an hour"
     chose = f"; it chose {picked} of this turn's frames" if picked else ""
     return f"{text}{chose}."

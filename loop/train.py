@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from loop.turns import champion_id, model_of_turn
 from loop.workspace import Workspace
 from scene.errors import NotFoundError
 from storage import layout, lineage, schemas
@@ -47,8 +48,10 @@ class TrainJob:
         return json.dumps(body, indent=1)
 
 
-def plan_training(workspace: Workspace, dataset: str, champion: str | None) -> TrainJob:
-    """Return the order to train on a dataset, starting from the champion if there is one."""
+def plan_training(workspace: Workspace, dataset: str, turn: int) -> TrainJob:
+    """Return a turn's order to train on a dataset, starting from the champion if there is one."""
+    trained = model_of_turn(workspace, turn)
+    champion = (trained["init_model"] or None) if trained else champion_id(workspace)
     config: TrainConfig = getattr(recipes, workspace.config.recipe)()
     if champion is not None:
         config = recipes.finetune(config)

@@ -38,6 +38,16 @@ def champion_id(workspace: Workspace) -> str | None:
     return None if champion is None else champion.model_id
 
 
+def model_of_turn(workspace: Workspace, turn: int) -> dict[str, Any] | None:
+    """Return the row of table `models` that a turn trained, or None if it has not trained yet.
+
+    From then on the turn's selection and dataset stand: a turn that was interrupted later goes on
+    with them, whatever it has released or learned meanwhile.
+    """
+    rows = workspace.tables.read("models", {"turn": turn}).to_pylist()
+    return rows[0] if rows else None
+
+
 def latest_dataset(workspace: Workspace) -> str:
     """Return the digest of the newest dataset.
 

@@ -85,10 +85,11 @@ def detector(workspace: Workspace) -> None:
     import tempfile
 
     from loop.train import model_config, plan_training, record_model
-    from loop.turns import champion_id, current_turn, latest_dataset
+    from loop.turns import current_turn, latest_dataset
     from training.train import main
 
-    job = plan_training(workspace, latest_dataset(workspace), champion_id(workspace))
+    turn = current_turn(workspace)
+    job = plan_training(workspace, latest_dataset(workspace), turn)
     if model_config(workspace, job.model_id) is None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "job.json"
@@ -96,7 +97,7 @@ def detector(workspace: Workspace) -> None:
             code = main(["--job", str(path)])
             if code:
                 raise SystemExit(code)
-    record_model(workspace, job, current_turn(workspace))
+    record_model(workspace, job, turn)
 
 
 def evaluation(workspace: Workspace) -> None:
