@@ -26,7 +26,8 @@ from storage.sweeps import SweepFile, read_poses
 
 Progress = Callable[[str], None]
 EVALUATION = "evaluation"  # arm of the held-out frames: measured on, never trained on
-_FIRST_SET_SPACING = 3  # label every third frame at most: neighbours teach little
+_FIRST_SET_SPACING = 3  # label every third frame at most: neighbours teach little, and the rest
+# is what later turns choose from
 
 
 def detect_events(workspace: Workspace, recording: RecordingId) -> pa.Table:
@@ -153,8 +154,9 @@ def _selection(frames: list[tuple[str, int]], arm: str, reason: str) -> pa.Table
 
 def _first_frames(frames: list[tuple[str, int]], budget: int) -> pa.Table:
     """Return the first labelled set: evenly spaced frames of the earliest drives."""
-    pool = frames[: _FIRST_SET_SPACING * budget]
-    index = np.unique(np.linspace(0, len(pool) - 1, min(budget, len(pool))).round().astype(int))
+    count = min(budget, -(-len(frames) // _FIRST_SET_SPACING))
+    pool = frames[: _FIRST_SET_SPACING * count]
+    index = np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int))
     chosen = [pool[i] for i in index]
     return _selection(chosen, "bootstrap", "first labelled set: the earliest drives, evenly spaced")
 
@@ -195,7 +197,7 @@ def _mined_frames(
     policy = Policy(
         budget=workspace.config.label_budget,
         control_share=workspace.config.control_share,
-        min_gap_s=workspace.config.min_gap_s,
+        min_gap_s=_gap_s(keys, workspace.config.min_gap_s, workspace.config.label_budget),
         seed=workspace.config.seed + turn,
     )
     return select_frames(
@@ -206,6 +208,16 @@ def _mined_frames(
         labelled_frames(workspace) - _selected_now(workspace, turn),
         policy,
     )
+
+
+def _gap_s(frames: list[tuple[str, int]], wanted_s: float, budget: int) -> float:
+    """Return the least time between chosen frames: shorter when there is little to choose from."""
+    drives = [
+        [time for _, time in drive]
+        for _, drive in itertools.groupby(frames, key=lambda frame: frame[0])
+    ]
+    driven_s = sum((max(times) - min(times)) / 1e9 for times in drives)
+    return min(wanted_s, driven_s / (2 * budget))
 
 
 def _selected_now(workspace: Workspace, turn: int) -> set[tuple[str, int]]:
