@@ -7,14 +7,14 @@ behind a pasted object is removed, since the lidar could not have seen it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
 
 from scene.box import Boxes, points_in_boxes
 from scene.pose import SE3, wrap_angle
-from scene.types import Float32, Mask
+from scene.types import Float32, Int64, Mask
 from training.config import TrainConfig
 
 _GAP_M: Final = 0.4  # free ground around a pasted object
@@ -58,9 +58,7 @@ def augment(
 ) -> tuple[Float32, Boxes]:
     """Return a variation of (N, 4) points and their boxes inside the detector's area."""
     if bank is not None:
-        for category, count in config.paste:
-            for _ in range(count):
-                points, boxes = _paste(points, boxes, bank.objects.get(category, []), rng)
+        points, boxes = paste(points, boxes, config, rng, bank)
     points = points.copy()
     if rng.random() < config.flip:
         points, boxes = mirror(points, boxes)
@@ -69,6 +67,8 @@ def augment(
         turn += np.pi
     scale = rng.uniform(1 - config.scale, 1 + config.scale)
     points, boxes = turn_and_scale(points, boxes, turn, scale)
+    light = rng.uniform(1 - config.brightness, 1 + config.brightness)
+    points[:, 3] = np.clip(points[:, 3] * np.float32(light), 0.0, 1.0)
     points = points[in_area(points, config)]
     if len(points) > config.max_points:
         points = points[np.sort(rng.permutation(len(points))[: config.max_points])]
@@ -111,74 +111,103 @@ def turn_and_scale(
     )
 
 
-def _paste(
+def paste(
     points: Float32,
     boxes: Boxes,
-    objects: Sequence[tuple[Float32, Boxes]],
+    config: TrainConfig,
     rng: np.random.Generator,
+    bank: ObjectBank,
 ) -> tuple[Float32, Boxes]:
-    """Put one object at its own distance in another direction, where there is free ground."""
-    if not objects:
-        return points, boxes
-    for _ in range(_TRIES):
-        cut, box = objects[int(rng.integers(len(objects)))]
-        cut, box = turn_and_scale(cut, box, float(rng.uniform(-np.pi, np.pi)), 1.0)
-        if _is_free(points, boxes, box) and _hides_nobody(boxes, box) and _is_visible(points, cut):
-            keep = ~(_shadow(points, cut) | points_in_boxes(points[:, :3], box)[0])
-            merged = np.concatenate([points[keep], cut.astype(np.float32)])
-            return merged, Boxes.concatenate([boxes, box])
-    return points, boxes
+    """Put objects at their own distance in other directions, where there is free ground.
+
+    What they hide is removed. An object for which no free place is found soon is left out.
+    """
+    view = _View.of(points)
+    for category, count in config.paste:
+        objects = bank.objects.get(category, [])
+        for _ in range(count if objects else 0):
+            for _ in range(_TRIES):
+                cut, box = objects[int(rng.integers(len(objects)))]
+                cut, box = turn_and_scale(cut, box, float(rng.uniform(-np.pi, np.pi)), 1.0)
+                added = _View.of(cut)
+                if not _stands_free(boxes, box) or not _is_seen(view, added, box):
+                    continue
+                view = view.without(_window(view, added, nearer=False)).join(added)
+                boxes = Boxes.concatenate([boxes, box])
+                break
+    return view.points, boxes
 
 
-def _is_free(points: Float32, boxes: Boxes, box: Boxes) -> bool:
-    """Tell whether no other box is near and nothing stands where the object would."""
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Points as the lidar sees them, from 1.8 m above the ego origin.
+
+    Attributes:
+        points: (N, 4).
+        azimuth: (N,) rad.
+        distance: (N,) m from above.
+        slope: (N,) height over distance.
+    """
+
+    points: Float32
+    azimuth: Float32
+    distance: Float32
+    slope: Float32
+
+    @classmethod
+    def of(cls, points: Float32) -> _View:
+        distance = np.maximum(np.hypot(points[:, 0], points[:, 1]), np.float32(0.1))
+        azimuth = np.arctan2(points[:, 1], points[:, 0])
+        slope = ((points[:, 2] - 1.8) / distance).astype(np.float32)
+        return cls(points, azimuth, distance, slope)
+
+    def without(self, hidden: Int64) -> _View:
+        """Return the view without the points of some indices."""
+        return _View(*(np.delete(getattr(self, f.name), hidden, axis=0) for f in fields(self)))
+
+    def join(self, other: _View) -> _View:
+        """Return both."""
+        return _View(
+            *(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
+        )
+
+
+def _stands_free(boxes: Boxes, box: Boxes) -> bool:
+    """Tell whether the object touches no other and hides none: point counts must stay true."""
     radius = np.hypot(*box.size_lwh_m[0, :2]) / 2
     others = np.hypot(boxes.size_lwh_m[:, 0], boxes.size_lwh_m[:, 1]) / 2
-    distance = np.hypot(*(boxes.center_xyz_m[:, :2] - box.center_xyz_m[0, :2]).T)
-    if (distance < radius + others + _GAP_M).any():
+    offset = boxes.center_xyz_m[:, :2] - box.center_xyz_m[0, :2]
+    if (np.hypot(offset[:, 0], offset[:, 1]) < radius + others + _GAP_M).any():
         return False
-    bottom = box.center_xyz_m[0, 2] - box.size_lwh_m[0, 2] / 2
-    near = (np.abs(points[:, :2] - box.center_xyz_m[0, :2]) < radius + _GAP_M).all(axis=1)
-    return not (points[near, 2] > bottom + 0.3).any()
-
-
-def _hides_nobody(boxes: Boxes, box: Boxes) -> bool:
-    """Tell whether no labelled object lies behind, so that all point counts stay true."""
+    distance, own = boxes.range_m(), box.range_m()[0]
     direction = np.arctan2(boxes.center_xyz_m[:, 1], boxes.center_xyz_m[:, 0])
-    mine = np.arctan2(box.center_xyz_m[0, 1], box.center_xyz_m[0, 0])
-    reach = np.hypot(boxes.size_lwh_m[:, 0], boxes.size_lwh_m[:, 1]) / 2
-    half = np.arctan2(reach, boxes.range_m())
-    my_half = np.arctan2(np.hypot(*box.size_lwh_m[0, :2]) / 2, box.range_m()[0])
-    overlap = np.abs(wrap_angle(direction - mine)) < half + my_half
-    return not (overlap & (boxes.range_m() > box.range_m()[0])).any()
+    turn = wrap_angle(direction - np.arctan2(box.center_xyz_m[0, 1], box.center_xyz_m[0, 0]))
+    overlap = np.abs(turn) < np.arctan2(others, distance) + np.arctan2(radius, own)
+    return not (overlap & (distance > own)).any()
 
 
-def _is_visible(points: Float32, cut: Float32) -> bool:
-    """Tell whether little of the frame lies in front of the object."""
-    return bool(_window(points, cut, nearer=True).sum() < 0.1 * len(cut))
+def _is_seen(view: _View, added: _View, box: Boxes) -> bool:
+    """Tell whether nothing stands in the object's place and little stands in front of it."""
+    bottom = box.center_xyz_m[0, 2] - box.size_lwh_m[0, 2] / 2
+    reach = np.hypot(*box.size_lwh_m[0, :2]) / 2 + _GAP_M
+    x, y = view.points[:, 0], view.points[:, 1]
+    near = np.flatnonzero(np.abs(x - np.float32(box.center_xyz_m[0, 0])) < reach)
+    near = near[np.abs(y[near] - np.float32(box.center_xyz_m[0, 1])) < reach]
+    if (view.points[near, 2] > bottom + 0.3).any():
+        return False
+    return len(_window(view, added, nearer=True)) < 0.1 * len(added.points)
 
 
-def _shadow(points: Float32, cut: Float32) -> Mask:
-    """Return which points the object hides."""
-    return _window(points, cut, nearer=False)
-
-
-def _window(points: Float32, cut: Float32, nearer: bool) -> Mask:
-    """Return the points in the object's angular window, nearer or farther than it.
-
-    Angles are seen from above the ego origin at 1.8 m, about where a roof lidar sits.
-    """
-    middle = np.arctan2(cut[:, 1].mean(), cut[:, 0].mean())
-    azimuth = wrap_angle(np.arctan2(cut[:, 1], cut[:, 0]) - middle)
-    distance = np.hypot(cut[:, 0], cut[:, 1])
-    slope = (cut[:, 2] - 1.8) / distance
-    far = np.hypot(points[:, 0], points[:, 1])
-    in_range = far < distance.min() - 0.3 if nearer else far > distance.max()
-    index = np.flatnonzero(in_range & (far > 0.5))
-    turned = wrap_angle(np.arctan2(points[index, 1], points[index, 0]) - middle)
-    slopes = (points[index, 2] - 1.8) / far[index]
-    hit = (turned >= azimuth.min()) & (turned <= azimuth.max())
-    hit &= (slopes >= slope.min()) & (slopes <= slope.max())
-    mask = np.zeros(len(points), dtype=bool)
-    mask[index[hit]] = True
-    return mask
+def _window(view: _View, added: _View, nearer: bool) -> Int64:
+    """Return the indices of points in the object's angular window, in front of or behind it."""
+    middle = added.azimuth[0]
+    own = wrap_angle(added.azimuth - middle)
+    turn = np.abs(view.azimuth - middle)
+    turn = np.minimum(turn, np.float32(2 * np.pi) - turn)
+    index = np.flatnonzero(turn <= np.abs(own).max())
+    turned = wrap_angle(view.azimuth[index] - middle)
+    slope, distance = view.slope[index], view.distance[index]
+    hit = (turned >= own.min()) & (turned <= own.max())
+    hit &= (slope >= added.slope.min()) & (slope <= added.slope.max())
+    hit &= distance < added.distance.min() - 0.3 if nearer else distance > added.distance.min()
+    return index[hit]

@@ -40,6 +40,7 @@ class TrainConfig:
         flip: chance of mirroring a training frame left to right.
         rotation_rad: frames are turned by up to this much either way.
         scale: frames are scaled by up to this much either way.
+        brightness: intensities are scaled by up to this much either way.
         reverse: chance of turning a frame by half a turn (front becomes rear).
         paste: objects of other frames pasted into a frame, by category; names that are not among
             `categories` do nothing.
@@ -50,7 +51,8 @@ class TrainConfig:
         score_threshold: predictions below it are not reported by the detector.
         max_boxes: predictions a frame.
         max_points: points of a training frame; more are thinned at random.
-        num_threads: CPU threads; 0 takes the cores this process may use, at most 8.
+        num_threads: CPU threads; 0 takes the cores this process may use, at most 8. Bfloat16 on a
+            processor always runs on one.
         precision: of the convolutions while training: "float32", "bfloat16", or "auto", which is
             bfloat16 where the processor multiplies it in hardware.
     """
@@ -65,7 +67,7 @@ class TrainConfig:
     z_bins: int = 11
     pillar_m: float = 0.4
     width: int = 32
-    iterations: int = 300
+    iterations: int = 320
     batch_size: int = 4
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
@@ -73,11 +75,12 @@ class TrainConfig:
     flip: float = 0.5
     rotation_rad: float = 0.35
     scale: float = 0.05
+    brightness: float = 0.15
     reverse: float = 0.3
-    paste: tuple[tuple[str, int], ...] = ()
+    paste: tuple[tuple[str, int], ...] = (("bicycle", 2), ("pedestrian", 4))
     rare_boost: float = 0.5
-    regression_weight: float = 0.5
-    min_points: int = 2
+    regression_weight: float = 0.25
+    min_points: int = 1
     checkpoint_every: int = 50
     score_threshold: float = 0.05
     max_boxes: int = 128
@@ -192,9 +195,9 @@ def small() -> TrainConfig:
 
 
 def finetune(config: TrainConfig) -> TrainConfig:
-    """Return the recipe of a turn: fewer and gentler steps, starting from the champion."""
+    """Return the recipe of a turn: gentler steps and a few more, starting from the champion."""
     return replace(
         config,
-        iterations=max(1, round(config.iterations * 0.8)),
+        iterations=round(config.iterations * 1.125),
         learning_rate=config.learning_rate * 0.7,
     )

@@ -17,22 +17,24 @@ from torch import Tensor, nn
 from training.config import TrainConfig
 
 _SUB: Final = 2  # occupancy cells per pillar along x and y
-_MEANS: Final = 4  # mean dx, dy, z, intensity
-_EXTRA: Final = _MEANS + 2  # + log count, distance from the ego origin
+_MEANS: Final = 7  # dx, dy, z, intensity, dx^2, dy^2, z^2
+_EXTRA: Final = _MEANS + 2  # + count, distance from the ego origin
 _FAR_M: Final = 50.0
 
 
 def num_pillar_channels(config: TrainConfig) -> int:
     """Return the channels that `Pillars` makes."""
-    return _SUB * _SUB * config.z_bins + _EXTRA
+    return (_SUB * _SUB + 1) * config.z_bins + _EXTRA
 
 
 class Pillars(nn.Module):
     """(N, 4) points of B frames to a (B, C, X, Y) picture, channels last in memory.
 
-    Channels: log(1 + count) by quarter of the pillar and height slice; then mean dx and dy from
-    the pillar's middle (pillars), mean z (m), mean intensity, log(1 + count) of the pillar, and
-    the distance of the pillar from the ego origin over 50 m.
+    Channels: count by quarter of the pillar and height slice; mean intensity by height slice; then
+    the mean over the pillar's points of dx and dy from its middle (pillars), z (m), intensity and
+    the squares of the first three; count of the pillar; and its distance from the ego origin over
+    50 m. Counts n are given as n / (n + 1): one point is news, the hundredth is not, and division
+    is cheap where a logarithm is not.
     """
 
     range_map: Tensor
@@ -76,28 +78,30 @@ class Pillars(nn.Module):
         sub = sub_row * _SUB + ((cell_y - column) * _SUB).floor().long()
         pillar = (frame * self.rows + row.long()) * self.columns + column.long()
         size = num_frames * self.rows * self.columns
-        channel = sub * self.bins + level.floor().long()
         slices = _SUB * _SUB * self.bins
-        counts = points.new_zeros(size * slices).index_add(0, pillar * slices + channel, weight)
+        height = level.floor().long()
+        counts = points.new_zeros(size * slices).index_add(
+            0, pillar * slices + sub * self.bins + height, weight
+        )
+        intensity = torch.where(inside, points[:, 3], zero)
+        z = torch.where(inside, points[:, 2], zero)
+        bright = points.new_zeros((size * self.bins, 2)).index_add(
+            0, pillar * self.bins + height, torch.stack([intensity, weight], dim=1)
+        )
+        dx, dy = cell_x - row - 0.5, cell_y - column - 0.5
         values = torch.stack(
-            [
-                cell_x - row - 0.5,
-                cell_y - column - 0.5,
-                torch.where(inside, points[:, 2], zero),
-                torch.where(inside, points[:, 3], zero),
-                torch.ones_like(zero),
-            ],
-            dim=1,
+            [dx, dy, z, intensity, dx * dx, dy * dy, z * z, torch.ones_like(zero)], dim=1
         )
         sums = points.new_zeros((size, _MEANS + 1)).index_add(0, pillar, values * weight[:, None])
         number = sums[:, _MEANS:]
         features = torch.cat(
             [
-                torch.log1p(counts.view(size, slices)),
+                (counts / (counts + 1.0)).view(size, slices),
+                (bright[:, 0] / bright[:, 1].clamp(min=1.0)).view(size, self.bins),
                 sums[:, :_MEANS] / number.clamp(min=1.0),
-                torch.log1p(number),
+                number / (number + 1.0),
             ],
             dim=1,
-        ).view(num_frames, self.rows, self.columns, slices + _EXTRA - 1)
+        ).view(num_frames, self.rows, self.columns, slices + self.bins + _EXTRA - 1)
         distance = self.range_map.expand(num_frames, -1, -1, -1)
         return torch.cat([features, distance], dim=3).permute(0, 3, 1, 2)

@@ -88,8 +88,8 @@ def run_job(job: Job, reporter: Reporter, stop: StopRequest) -> None:
 
 def _make_model(store: ObjectStore, job: Job, reporter: Reporter, stop: StopRequest) -> None:
     """Train to the end and write the model's files."""
-    set_threads(job.config)
     device = choose_device()
+    set_threads(job.config, device)
     frames = load_frames(store, DatasetManifest.load(store, job.dataset), job.config)
     taught = count_categories(frames, job.config)
     reporter.log(

@@ -15,7 +15,7 @@ def by_hand(points, config):
     bins = config.z_bins
     counts = np.zeros((rows, columns, 4 * bins))
     bright = np.zeros((rows, columns, bins))
-    sums = np.zeros((rows, columns, 4))
+    sums = np.zeros((rows, columns, 8))
     bin_m = (config.z_max_m - config.z_min_m) / bins
     for x, y, z, intensity in points.astype(np.float64):
         values = [x, y, z, intensity]
@@ -28,14 +28,16 @@ def by_hand(points, config):
         row, column = int(u), int(v)
         sub = int((u - row) * 2) * 2 + int((v - column) * 2)
         counts[row, column, sub * bins + int(level)] += 1
-        sums[row, column] += [u - row - 0.5, v - column - 0.5, z, 1]
+        dx, dy = u - row - 0.5, v - column - 0.5
+        sums[row, column] += [dx, dy, z, intensity, dx * dx, dy * dy, z * z, 1]
         bright[row, column, int(level)] += intensity
     per_slice = np.maximum(counts.reshape(rows, columns, 4, bins).sum(2), 1)
-    means = sums[..., :3] / np.maximum(sums[..., 3:], 1)
+    means = sums[..., :7] / np.maximum(sums[..., 7:], 1)
     x = (np.arange(rows) + 0.5) * config.pillar_m + config.x_min_m
     y = (np.arange(columns) + 0.5) * config.pillar_m + config.y_min_m
     distance = np.hypot(x[:, None], y[None])[..., None] / 50
-    parts = [np.log1p(counts), bright / per_slice, means, np.log1p(sums[..., 3:]), distance]
+    counts, number = counts / (counts + 1), sums[..., 7:] / (sums[..., 7:] + 1)
+    parts = [counts, bright / per_slice, means, number, distance]
     return np.concatenate(parts, axis=2).transpose(2, 0, 1)
 
 

@@ -13,7 +13,7 @@ from training.decode import Decoder
 from training.model import Heads
 from training.targets import NUM_CODES, make_targets
 
-CONFIG = replace(recipes.small(), categories=("truck", "car", "pedestrian"))
+CONFIG = replace(recipes.small(), categories=("truck", "car", "pedestrian"), min_points=2)
 
 
 def boxes_at(xy, category="car", yaw=0.3, points=20):
