@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from scene.errors import NotFoundError
@@ -78,12 +79,21 @@ def flatten_optimizer(state: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def unflatten_optimizer(state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the optimiser's `state_dict` with its tensors replaced by saved ones."""
+def unflatten_optimizer(
+    state: Mapping[str, Any], tensors: Mapping[str, Tensor], parameters: Sequence[Tensor]
+) -> dict[str, Any]:
+    """Return the optimiser's `state_dict` with its tensors replaced by saved ones.
+
+    Tensors of a parameter's shape take its memory layout: torch's fused optimisers on the CPU walk
+    over memory without looking at strides, and would update the wrong weights.
+    """
     saved: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
+            parameter = parameters[int(index)]
+            if tensor.shape == parameter.shape:
+                tensor = torch.empty_like(parameter).copy_(tensor)  # noqa: PLW2901
             saved.setdefault(int(index), {})[name] = tensor
     return {"state": saved, "param_groups": state["param_groups"]}
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from training.augment import ObjectBank, augment
 from training.config import TrainConfig
 from training.targets import Targets, make_targets
 
-_LOG: Final = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _TRAIN_SPLITS: Final = ("train", "sim")
 _MARGIN_M: Final = 4.0  # kept around the area, for turned and scaled frames
 
@@ -143,16 +142,20 @@ class Batches:
         number = np.repeat(np.arange(len(clouds), dtype=np.int64), [len(c) for c in clouds])
         return Batch(np.concatenate(clouds), number, targets)
 
-    def ahead(self, start: int, stop: int) -> Iterator[Batch]:
-        """Yield the batches of steps `start` to `stop`, the next one made in a thread meanwhile."""
+    def ahead(self, start: int, stop: int, prepare: Callable[[Batch], _T]) -> Iterator[_T]:
+        """Yield `prepare(batch)` of steps `start` to `stop`; a thread makes the next meanwhile."""
+
+        def make(step: int) -> _T:
+            return prepare(self.batch(step))
+
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
-            coming = pool.submit(self.batch, start) if start < stop else None
+            coming = pool.submit(make, start) if start < stop else None
             for step in range(start, stop):
                 if coming is None:
                     return
-                batch = coming.result()
-                coming = pool.submit(self.batch, step + 1) if step + 1 < stop else None
-                yield batch
+                ready = coming.result()
+                coming = pool.submit(make, step + 1) if step + 1 < stop else None
+                yield ready
 
 
 def frame_chances(frames: Sequence[TrainFrame], config: TrainConfig) -> Float64:

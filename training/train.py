@@ -43,6 +43,7 @@ from training.loop import NonFiniteError, Preempted, Trainer, train
 from training.report import Reporter, open_reporter
 
 _LOG_EVERY_S: Final = 2.0
+_SWITCH_S: Final = 5e-4  # the thread that makes batches must not hold up the one that trains
 _PARITY_CLOUDS: Final = 3
 _CURVE_POINTS: Final = 40
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path: Path = parser.parse_args(arguments).job
     stop = StopRequest()
     stop.listen()
+    sys.setswitchinterval(_SWITCH_S)
     with open_reporter() as reporter:
         try:
             run_job(Job.read(path), reporter, stop)

@@ -28,12 +28,12 @@ def same(first, second):
 
 def test_a_batch_depends_on_the_step_alone(frames):
     forward = [Batches(frames, CONFIG).batch(step) for step in range(4)]
-    late = list(Batches(frames, CONFIG).ahead(2, 4))
+    late = list(Batches(frames, CONFIG).ahead(2, 4, lambda batch: batch))
     assert len(late) == 2
     same(forward[2], late[0])
     same(forward[3], late[1])
     assert not np.array_equal(forward[0].points[:50], forward[1].points[:50])
-    assert list(Batches(frames, CONFIG).ahead(4, 4)) == []
+    assert list(Batches(frames, CONFIG).ahead(4, 4, lambda batch: batch)) == []
 
 
 def test_a_batch_has_its_frames_in_order(frames):

@@ -83,15 +83,15 @@ def test_steps_with_nan_are_left_out_and_too_many_end_the_training(batches):
     codes[:, 2] = np.inf
     broken = good._replace(targets=[replace(good.targets[0], codes=codes), good.targets[1]])
     before = {name: tensor.clone() for name, tensor in trainer.net.named_parameters()}
-    assert trainer.train_step(broken) is None
+    assert trainer.train_step(trainer.prepare(broken)) is None
     assert trainer.progress.bad_steps == 1
     for name, tensor in trainer.net.named_parameters():
         assert torch.equal(tensor, before[name]), name
-    assert trainer.train_step(good) is not None
+    assert trainer.train_step(trainer.prepare(good)) is not None
     for _ in range(9):
-        assert trainer.train_step(broken) is None
+        assert trainer.train_step(trainer.prepare(broken)) is None
     with pytest.raises(NonFiniteError, match="NaN or infinity"):
-        trainer.train_step(broken)
+        trainer.train_step(trainer.prepare(broken))
 
 
 def test_unknown_velocity_costs_nothing_and_gives_no_gradient():
