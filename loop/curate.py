@@ -26,6 +26,7 @@ from storage.sweeps import SweepFile, read_poses
 
 Progress = Callable[[str], None]
 EVALUATION = "evaluation"  # arm of the held-out frames: measured on, never trained on
+_POOL_BUDGETS = 8  # frames looked at for each frame to label
 _FIRST_SET_SPACING = 3  # label every third frame at most: neighbours teach little, and the rest
 # is what later turns choose from
 
@@ -126,7 +127,7 @@ def select(workspace: Workspace, turn: int, progress: Progress | None = None) ->
     training = (
         _first_frames(split.of("train"), workspace.config.bootstrap_frames)
         if champion is None
-        else _mined_frames(workspace, split.of("train"), champion, turn, progress)
+        else _mined_frames(workspace, mining_pool(workspace, split), champion, turn, progress)
     )
     held_out = _evaluation_frames(split.of("test"), workspace.config.evaluation_stride)
     rows = pa.concat_tables([training, held_out])
@@ -163,11 +164,7 @@ def _first_frames(frames: list[tuple[str, int]], budget: int) -> pa.Table:
 
 def _evaluation_frames(frames: list[tuple[str, int]], stride: int) -> pa.Table:
     """Return the held-out frames that metrics are measured on."""
-    chosen = [
-        frame
-        for _name, drive in itertools.groupby(frames, key=lambda frame: frame[0])
-        for frame in list(drive)[::stride]
-    ]
+    chosen = _every(frames, stride)
     return _selection(chosen, EVALUATION, "held-out drive: measured on, never trained on")
 
 
@@ -186,8 +183,8 @@ def _mined_frames(
     names = list(dict.fromkeys(key[0] for key in keys))
     for done, name in enumerate(names):
         recording = RecordingId(name)
-        predictions = predict_recording(workspace, champion, recording)
-        times = np.array([key[1] for key in keys if key[0] == name], dtype=np.int64)
+        times = [key[1] for key in keys if key[0] == name]
+        predictions = predict_recording(workspace, champion, recording, times)
         uncertainty.append(frame_uncertainty(predictions, times))
         issue_events.append(
             _issue_rows(name, fire_issues(workspace, recording, issues, predictions))
@@ -244,11 +241,33 @@ def fire_issues(
     issues: Sequence[Issue],
     predictions: Mapping[int, Boxes],
 ) -> dict[str, list[Event]]:
-    """Return by issue where its trigger fires in one recording."""
+    """Return by issue where its trigger fires, at the times that have predictions."""
     if not issues:
         return {}
     drive = load_drive(workspace, recording)
-    return {issue.issue_id: trigger_for(issue).fire(drive, predictions) for issue in issues}
+    fired = {issue.issue_id: trigger_for(issue).fire(drive, predictions) for issue in issues}
+    return {
+        issue_id: [event for event in events if event.start_ns in predictions]
+        for issue_id, events in fired.items()
+    }
+
+
+def mining_pool(workspace: Workspace, split: Splits) -> list[tuple[str, int]]:
+    """Return the frames that the champion looks through for the next labels.
+
+    Evenly thinned to a few times the budget: neighbours are never chosen together anyway.
+    """
+    frames = split.of("train")
+    return _every(frames, len(frames) // (_POOL_BUDGETS * workspace.config.label_budget))
+
+
+def _every(frames: list[tuple[str, int]], stride: int) -> list[tuple[str, int]]:
+    """Return every `stride`-th frame of each drive, its first one always."""
+    return [
+        frame
+        for _name, drive in itertools.groupby(frames, key=lambda frame: frame[0])
+        for frame in list(drive)[:: max(1, stride)]
+    ]
 
 
 def open_issues(workspace: Workspace) -> list[Issue]:

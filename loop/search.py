@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 
 from curation.issues import Issue, rate_per_hour
 from curation.triggers import Event
-from loop.curate import fire_issues, labelled_frames, splits, usable_recordings
+from loop.curate import (
+    fire_issues,
+    labelled_frames,
+    mining_pool,
+    splits,
+    usable_recordings,
+)
 from loop.predictions import predict_recording
 from loop.workspace import Workspace
 from scene.recording import RecordingId
@@ -29,14 +35,15 @@ class IssueSearch:
 
 
 def search_pool(workspace: Workspace, model_id: str, issues: Sequence[Issue]) -> IssueSearch:
-    """Run the triggers of issues over all drives that may be trained on, with a model's boxes."""
-    pool = splits(workspace).of("train")
+    """Run the triggers of issues over the pool that may be labelled next, with a model's boxes."""
+    pool = mining_pool(workspace, splits(workspace))
     unlabelled = set(pool) - labelled_frames(workspace)
     names = list(dict.fromkeys(name for name, _ in pool))
     fired: dict[str, dict[str, list[Event]]] = {issue.issue_id: {} for issue in issues}
     for name in names if issues else []:
         recording = RecordingId(name)
-        predictions = predict_recording(workspace, model_id, recording)
+        times = [time for recorded, time in pool if recorded == name]
+        predictions = predict_recording(workspace, model_id, recording, times)
         for issue_id, events in fire_issues(workspace, recording, issues, predictions).items():
             fired[issue_id][name] = events
     driven_s = sum(

@@ -18,6 +18,12 @@ from pipelines.definitions import PROJECT, build_definitions
 from pipelines.sensors import landed
 from recordings.discovery import Source
 
+# Capturing output starts two processes a run; on a terminal the output is there already.
+_NO_COMPUTE_LOGS = """
+compute_logs:
+  module: dagster.core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
 _LISTENERS: list[Callable[[str], None]] = []
 
 
@@ -77,7 +83,10 @@ class Runner:
 
     def __init__(self, workspace: Workspace, home: Path) -> None:
         self.workspace = workspace
-        self.instance = dg.DagsterInstance.from_config(str(dagster_home(home)))
+        folder = dagster_home(home)
+        text = (folder / "dagster.yaml").read_text() + _NO_COMPUTE_LOGS
+        (folder / "command-line.yaml").write_text(text)
+        self.instance = dg.DagsterInstance.from_config(str(folder), "command-line.yaml")
         definitions = build_definitions(workspace, {"progress": _PROGRESS})
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
