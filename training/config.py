@@ -31,7 +31,7 @@ class TrainConfig:
         z_min_m, z_max_m: the heights it looks at, in `z_bins` slices.
         z_bins: height slices of the occupancy input.
         pillar_m: side of a pillar; occupancy is read at half of it.
-        width: channels of the first stage; the later ones have up to 4x.
+        channels: of the stages at stride 2, 4 and 8; multiples of 16 suit the processors.
         iterations: optimiser steps.
         batch_size: frames a step.
         learning_rate: peak of the one-cycle schedule.
@@ -66,7 +66,7 @@ class TrainConfig:
     z_max_m: float = 3.8
     z_bins: int = 11
     pillar_m: float = 0.4
-    width: int = 32
+    channels: tuple[int, int, int] = (48, 64, 96)
     iterations: int = 260
     batch_size: int = 4
     learning_rate: float = 3e-3
@@ -95,6 +95,8 @@ class TrainConfig:
             raise ConfigError(
                 "training config: iterations, batch_size, checkpoint_every, max_boxes must be >= 1"
             )
+        if len(self.channels) != 3 or min(self.channels) < 1:
+            raise ConfigError(f"training config: channels {self.channels} must be three numbers")
         if self.precision not in _PRECISIONS:
             raise ConfigError(
                 f"training config: precision {self.precision!r} is none of {_PRECISIONS}"
@@ -145,6 +147,7 @@ class TrainConfig:
         """Return plain values for JSON."""
         values = asdict(self)
         values["categories"] = list(self.categories)
+        values["channels"] = list(self.channels)
         values["paste"] = dict(self.paste)
         return values
 
@@ -159,8 +162,8 @@ class TrainConfig:
         if unknown:
             raise ConfigError(f"training config: unknown settings {sorted(unknown)}")
         known = dict(values)
-        if "categories" in known:
-            known["categories"] = tuple(known["categories"])
+        for name in {"categories", "channels"} & set(known):
+            known[name] = tuple(known[name])
         if "paste" in known:
             known["paste"] = tuple(sorted((k, int(v)) for k, v in dict(known["paste"]).items()))
         return cls(**known)
@@ -179,13 +182,13 @@ def demo() -> TrainConfig:
 
 
 def small() -> TrainConfig:
-    """Return a recipe for tests: a third of the area, half the width, one thread."""
+    """Return a recipe for tests: a third of the area, fewer channels, one thread."""
     return TrainConfig(
         x_min_m=0.0,
         x_max_m=32.0,
         y_min_m=-16.0,
         y_max_m=16.0,
-        width=16,
+        channels=(32, 48, 64),
         iterations=60,
         checkpoint_every=10,
         max_boxes=32,

@@ -61,7 +61,7 @@ class PillarNet(nn.Module):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        wide, wider, widest = config.width * 2, config.width * 3, config.width * 4
+        wide, wider, widest = config.channels
         self.pillars = Pillars(config)
         self.stage1 = nn.Sequential(
             _conv(num_pillar_channels(config), wide, stride=2), _Residual(wide)

@@ -265,7 +265,7 @@ def test_it_learns(tmp_path: Path) -> None:
     import onnxruntime
 
     shop = Workshop(tmp_path, num_scenes=24)
-    config = replace(CONFIG, iterations=150, width=24, checkpoint_every=100)
+    config = replace(CONFIG, iterations=150, checkpoint_every=100)
     path, name = shop.job(config)
     done = run(path)
     assert done.returncode == 0, done.stderr

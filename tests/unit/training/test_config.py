@@ -59,6 +59,7 @@ def test_model_id_of_a_frozen_example():
         ({"pillar_m": 0.3}, "multiple of 8"),
         ({"x_min_m": 60.0}, "multiple of 8"),
         ({"precision": "int4"}, "precision"),
+        ({"channels": [32, 32]}, "channels"),
         ({"paste": {"unicorn": 1}}, "paste"),
         ({"learning_rte": 1.0}, "learning_rte"),
         ({"max_boxes": 100_000}, "max_boxes"),

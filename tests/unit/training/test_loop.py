@@ -19,7 +19,7 @@ CONFIG = replace(
     iterations=6,
     checkpoint_every=2,
     batch_size=2,
-    width=4,
+    channels=(8, 12, 16),
 )
 CPU = torch.device("cpu")
 
@@ -123,7 +123,7 @@ def test_starting_from_a_model_takes_categories_by_name():
 
 
 def test_a_model_of_another_shape_is_refused():
-    wide = Trainer(replace(CONFIG, width=8), CPU).net.state_dict()
+    wide = Trainer(replace(CONFIG, channels=(16, 16, 16)), CPU).net.state_dict()
     with pytest.raises(ConfigError, match="does not fit"):
         Trainer(CONFIG, CPU).start_from(wide, list(CONFIG.categories))
 
