@@ -67,7 +67,7 @@ class TrainConfig:
     z_bins: int = 11
     pillar_m: float = 0.4
     channels: tuple[int, int, int] = (48, 64, 96)
-    iterations: int = 260
+    iterations: int = 360
     batch_size: int = 4
     learning_rate: float = 3e-3
     weight_decay: float = 0.01

@@ -80,23 +80,23 @@ class Pillars(nn.Module):
         size = num_frames * self.rows * self.columns
         slices = _SUB * _SUB * self.bins
         height = level.floor().long()
-        counts = points.new_zeros(size * slices).index_add(
+        counts = points.new_zeros(size * slices).index_add_(
             0, pillar * slices + sub * self.bins + height, weight
         )
         intensity = torch.where(inside, points[:, 3], zero)
         z = torch.where(inside, points[:, 2], zero)
-        bright = points.new_zeros((size * self.bins, 2)).index_add(
+        bright = points.new_zeros((size * self.bins, 2)).index_add_(
             0, pillar * self.bins + height, torch.stack([intensity, weight], dim=1)
         )
         dx, dy = cell_x - row - 0.5, cell_y - column - 0.5
         values = torch.stack(
             [dx, dy, z, intensity, dx * dx, dy * dy, z * z, torch.ones_like(zero)], dim=1
         )
-        sums = points.new_zeros((size, _MEANS + 1)).index_add(0, pillar, values * weight[:, None])
+        sums = points.new_zeros((size, _MEANS + 1)).index_add_(0, pillar, values * weight[:, None])
         number = sums[:, _MEANS:]
         features = torch.cat(
             [
-                (counts / (counts + 1.0)).view(size, slices),
+                counts.div_(counts + 1.0).view(size, slices),
                 (bright[:, 0] / bright[:, 1].clamp(min=1.0)).view(size, self.bins),
                 sums[:, :_MEANS] / number.clamp(min=1.0),
                 number / (number + 1.0),
