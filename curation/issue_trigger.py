@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,17 +62,23 @@ class IssueTrigger:
         """`issue:` and the id."""
         return f"issue:{self.issue.issue_id}"
 
-    def fire(self, drive: Drive, predictions: Mapping[int, Boxes] | None = None) -> list[Event]:
+    def fire(
+        self,
+        drive: Drive,
+        predictions: Mapping[int, Boxes] | None = None,
+        times_ns: Collection[int] | None = None,
+    ) -> list[Event]:
         """Return one event for each sweep that fires; strength is the sum over its clusters.
 
         Args:
             drive: a recording.
             predictions: boxes of the champion by sweep time, ego frame; none means it saw nothing.
+            times_ns: look at these sweeps only; the others still tell what stood where before.
         """
         by_time = drive.clusters.by_time()
         events = []
         for time_ns in drive.sweep_times_ns.tolist():
-            if time_ns not in by_time:
+            if time_ns not in by_time or (times_ns is not None and time_ns not in times_ns):
                 continue
             boxes = (predictions or {}).get(time_ns, Boxes.empty())
             chosen, weight = self._candidates(by_time[time_ns], boxes, by_time, drive)

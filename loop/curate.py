@@ -245,10 +245,9 @@ def fire_issues(
     if not issues:
         return {}
     drive = load_drive(workspace, recording)
-    fired = {issue.issue_id: trigger_for(issue).fire(drive, predictions) for issue in issues}
     return {
-        issue_id: [event for event in events if event.start_ns in predictions]
-        for issue_id, events in fired.items()
+        issue.issue_id: trigger_for(issue).fire(drive, predictions, predictions.keys())
+        for issue in issues
     }
 
 
