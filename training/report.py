@@ -70,6 +70,7 @@ def open_reporter() -> Iterator[Reporter]:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s"
     )
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it guesses types aloud
     _LOG.setLevel(logging.INFO)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of optional packages
     if not dagster_pipes.PipesEnvVarParamsLoader().is_dagster_pipes_process():
