@@ -39,7 +39,7 @@ check: $(READY) ## Format, lint, types, import contracts, unit tests
 	@$(BIN)/pytest -q -n 2
 
 test: check oracle ## Everything: checks, unit, integration and end-to-end tests
-	@$(BIN)/pytest -q -m "integration or e2e"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "integration or e2e"
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
