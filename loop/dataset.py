@@ -44,7 +44,7 @@ def build_dataset(workspace: Workspace, turn: int) -> DatasetManifest:
     split = splits(workspace)
     side = {(name, time): where for name, time, where in split.frames}
     frames = [frame for row in annotated if (frame := _frame(row, side)) is not None]
-    frames.sort(key=lambda frame: (frame.recording, frame.timestamp_ns))
+    frames = _without_excess(frames)
     count = {s: sum(f.split == s for f in frames) for s in ("train", "test", "sim")}
     for needed, why in (("train", "to train on"), ("test", "held out to evaluate on")):
         if not count[needed]:
@@ -84,6 +84,19 @@ def _frame(row: dict, side: dict[tuple[str, int], str]) -> _Frame | None:
     if where not in {"train", "test"}:
         return None
     return _Frame(name, time, where, layout.sweeps(RecordingId(name)), row["annotator"])
+
+
+def _without_excess(frames: list[_Frame]) -> list[_Frame]:
+    """Return the frames in order, simulated ones thinned to half as many as real training frames.
+
+    A small real set would otherwise drown in simulated sweeps of another sensor.
+    """
+    ordered = sorted(frames, key=lambda frame: (frame.recording, frame.timestamp_ns))
+    real = [frame for frame in ordered if frame.split != "sim"]
+    simulated = [frame for frame in ordered if frame.split == "sim"]
+    room = sum(frame.split == "train" for frame in real) // 2
+    stride = max(1, -(-len(simulated) // room)) if room else len(simulated) + 1
+    return real + simulated[::stride][:room]
 
 
 def _boxes_of(workspace: Workspace, frames: list[_Frame]) -> pa.Table:

@@ -56,7 +56,7 @@ def give_feedback(workspace: Workspace, turn: int) -> Feedback:
     if deployed != candidate:
         suites.append(simulate_model(workspace, candidate, turn))
     simulated = sum(_label_failures(workspace, failed) for failed in suites)
-    frames = json.dumps(asked.frames, indent=1).encode()
+    frames = json.dumps(asked.frames, indent=1, sort_keys=True).encode()
     workspace.store.put(layout.turn_feedback(turn), frames)
     return Feedback(ledger, asked.frames, simulated)
 

@@ -369,7 +369,7 @@ def test_a_real_exported_network_is_served(tmp_path):
     from training.model import PillarNet
 
     torch.manual_seed(0)
-    config = TrainConfig(width=8, max_boxes=16)
+    config = TrainConfig(channels=(16, 16, 16), max_boxes=16)
     net = PillarNet(config)
     onnx = export_onnx(net, config)
     parity = check_parity(net, config, onnx, [cloud()])
