@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from loop.curate import open_issues
+from loop.curate import labelled_frames, open_issues
 from loop.turns import champion_id, current_turn
 from loop.workspace import Workspace
 from pipelines.settings import Settings
@@ -50,7 +50,5 @@ def _print_recordings(workspace: Workspace, console: Console) -> None:
 def waiting_labels(workspace: Workspace) -> int:
     """Return how many frames were sent to the labelling team and have not come back."""
     sent = workspace.tables.read("label_tasks", columns=["recording", "timestamp_ns"])
-    back = workspace.tables.read("annotated_frames", columns=["recording", "timestamp_ns"])
-    names = ("recording", "timestamp_ns")
-    done = set(zip(*(back[name].to_pylist() for name in names), strict=True))
-    return len(set(zip(*(sent[name].to_pylist() for name in names), strict=True)) - done)
+    frames = set(zip(*(column.to_pylist() for column in sent.columns), strict=True))
+    return len(frames - labelled_frames(workspace))
