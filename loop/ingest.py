@@ -24,8 +24,10 @@ from scene.recording import RecordingId
 from scene.sweep import Sweep
 from storage import layout, lineage, schemas
 from storage.boxes import boxes_to_arrow
+from storage.images import write_images
 from storage.lineage import Node
 from storage.local import LocalStore
+from storage.signals import write_signals
 from storage.sweeps import SweepFile, SweepsSummary, write_poses, write_sweeps
 
 CODE_VERSION = "1"  # raise it when ingest would write other bytes for the same input
@@ -106,7 +108,7 @@ class _Ingest:
         opened: Recording | None = None
         try:
             with local_copy(self.workspace, self.source) as path:
-                opened = open_recording(path, self.source.name)
+                opened = open_recording(path, self.source.name, self.source.part)
                 summary = write_sweeps(
                     self.spool,
                     "sweeps.parquet",
@@ -114,12 +116,18 @@ class _Ingest:
                     opened.trajectory,
                     opened.calibration,
                     sensor=opened.sensor,
+                    motion=opened.motion,
                 )
+                self._spool_images(opened)
         except DataError as error:
             damage = _problem(opened, ()) if opened is not None else ""
             return self._finish(opened, None, (), damage or str(error))
         findings = tuple(self.check.finish(opened.trajectory, opened.calibration))
         return self._finish(opened, summary, findings, _problem(opened, findings))
+
+    def _spool_images(self, opened: Recording) -> None:
+        """Write the images while the landed files are at hand."""
+        write_images(self.spool, "images.parquet", opened.images())
 
     def _checked(self, opened: Recording) -> Iterator[Sweep]:
         """Pass sweeps on, feeding the sanity rules and counting points in ground-truth boxes."""
@@ -147,6 +155,8 @@ class _Ingest:
             workspace.store.put_file(key, self.spool.root / "sweeps.parquet")
             write_poses(workspace.store, layout.poses(name), opened.trajectory)
             self._write_frames(key, opened, with_rows=not problem)
+        if opened is not None and not problem:
+            self._write_streams(opened)
         if problem:
             workspace.store.delete(layout.sweeps(name))
             reason = {"recording": name, "message": problem, "source": self.source.prefix}
@@ -168,6 +178,15 @@ class _Ingest:
         )
         self._commit(result, opened)
         return result
+
+    def _write_streams(self, opened: Recording) -> None:
+        """Write what was recorded beside the points: signals and images."""
+        name, store = self.source.name, self.workspace.store
+        write_signals(store, name, opened.signals)
+        if self.spool.exists("images.parquet"):
+            store.put_file(layout.images(name), self.spool.root / "images.parquet")
+        else:
+            store.delete(layout.images(name))
 
     def _write_frames(self, key: str, opened: Recording, *, with_rows: bool) -> None:
         """Write tables `frames` and `boxes` and the preview of the middle sweep."""

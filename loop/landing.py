@@ -26,7 +26,12 @@ def scan(workspace: Workspace) -> list[Source]:
 
 def register(workspace: Workspace, source: Source) -> None:
     """Write down which landed objects make the recording, for the steps that follow."""
-    body = {"prefix": source.prefix, "keys": list(source.keys), "digest": source.digest}
+    body = {
+        "prefix": source.prefix,
+        "keys": list(source.keys),
+        "digest": source.digest,
+        "part": source.part,
+    }
     workspace.store.put(layout.source(source.name), json.dumps(body, indent=1).encode())
 
 
@@ -43,7 +48,9 @@ def registered(workspace: Workspace, recording: RecordingId) -> Source:
             f"recording {recording}: not seen in the landing place {workspace.landing.url}; "
             "drop its files there, or run `starloop ingest`"
         ) from error
-    return Source(recording, body["prefix"], tuple(body["keys"]), body["digest"])
+    return Source(
+        recording, body["prefix"], tuple(body["keys"]), body["digest"], body.get("part", "")
+    )
 
 
 @contextmanager

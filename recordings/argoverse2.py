@@ -21,6 +21,7 @@ from recordings.points import INTENSITY_NAMES, RawPoints, pick
 from recordings.recording import (
     ASSUMED_POSES,
     Damage,
+    Recording,
     identity_trajectory,
 )  # fmt: skip
 from recordings.sweep_builder import SweepBuilder
@@ -39,12 +40,13 @@ _POSE_COLUMNS: Final = ("qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m")
 _LIDAR_NAMES: Final = ("up_lidar", "lidar_pandar64", "lidar")
 
 
-def is_argoverse2(folder: Path) -> bool:
-    """Return whether the folder is an Argoverse 2 log."""
-    return any((folder / LIDAR_FOLDER).glob("*.feather"))
+def open_argoverse2(path: Path, name: RecordingId, part: str = "") -> Argoverse2Recording:
+    """Open one log."""
+    del part  # a folder is one log
+    return Argoverse2Recording(path, name)
 
 
-class Argoverse2Recording:
+class Argoverse2Recording(Recording):
     """One log. See `recordings.recording.Recording`."""
 
     format = "argoverse2"

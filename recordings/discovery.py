@@ -47,13 +47,15 @@ class Source:
         name: its id, made from the whole key, so that it stays when other uploads come.
         prefix: the folder with a trailing slash, or the key itself where it is a single file.
         keys: all its objects, sorted. KITTI's calibration may lie one folder above `prefix`.
-        digest: sha256 over key, size and etag of each.
+        digest: sha256 over key, size and etag of each, and the part.
+        part: which recording, where the objects hold several, such as an episode or a scene.
     """
 
     name: RecordingId
     prefix: str
     keys: tuple[str, ...]
     digest: str
+    part: str = ""
 
     @property
     def is_file(self) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 from recordings import kitti_poses
 from recordings.kitti_tracklets import read_tracklets
 from recordings.points import RawPoints
-from recordings.recording import ASSUMED_POSES, Damage, identity_trajectory
+from recordings.recording import ASSUMED_POSES, Damage, Recording, identity_trajectory
 from recordings.sweep_builder import SweepBuilder
 from recordings.tracks import with_velocities
 from scene.box import Boxes
@@ -37,12 +37,13 @@ _POINT_BYTES: Final = 16
 _MAX_SCAN_BYTES: Final = 64 * 2**20
 
 
-def is_kitti(folder: Path) -> bool:
-    """Return whether the folder is a KITTI raw drive."""
-    return (folder / "velodyne_points").is_dir() or _archive(folder) is not None
+def open_kitti(path: Path, name: RecordingId, part: str = "") -> KittiRecording:
+    """Open one drive."""
+    del part  # a folder is one drive
+    return KittiRecording(path, name)
 
 
-class KittiRecording:
+class KittiRecording(Recording):
     """One drive. See `recordings.recording.Recording`."""
 
     format = "kitti"

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from recordings import pointcloud2, ros_messages
+from recordings.formats import files_in, head, is_mcap
 from recordings.frames import FrameTree
 from recordings.mcap_file import MAGIC, Channel, McapFile, Message
 from recordings.mcap_poses import LoosePoses, calibrate, ego_trajectory
 from recordings.mcap_truth import ground_truth
-from recordings.recording import ASSUMED_POSES, Damage
+from recordings.recording import ASSUMED_POSES, Damage, Recording
 from recordings.ros_messages import (
     DETECTIONS,
     ODOMETRY,
@@ -75,7 +76,16 @@ class _Scan:
     detections: dict[str, list[tuple[str, int, Boxes]]] = field(default_factory=dict)
 
 
-class McapRecording:
+def open_mcap(path: Path, name: RecordingId, part: str = "") -> McapRecording:
+    """Open one file, or the files of a rosbag2 folder in the order of its metadata.yaml."""
+    del part  # a folder is one recording
+    if path.is_file():
+        return McapRecording([path], name)
+    bags = [file for file in files_in(path) if is_mcap(head(file))]
+    return McapRecording(_in_bag_order(path, bags), name)
+
+
+class McapRecording(Recording):
     """A ROS 2 recording. See `recordings.recording.Recording`."""
 
     format = "mcap"
@@ -225,6 +235,14 @@ class McapRecording:
                     channel = file.channels.get(message.channel_id)
                     if channel is not None and channel.topic == self._topic:
                         yield message.log_time_ns, message.data
+
+
+def _in_bag_order(folder: Path, bags: list[Path]) -> list[Path]:
+    """Return the files of a rosbag2 in the order its metadata.yaml lists them, if it has one."""
+    metadata = folder / "metadata.yaml"
+    text = metadata.read_text(errors="replace") if metadata.exists() else ""
+    # Only the order of the names matters, so the first place of each name in the text is enough.
+    return sorted(bags, key=lambda p: (text.find(p.name) % (len(text) + 1), len(p.name), p.name))
 
 
 def _check_encoding(channel: Channel) -> None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from recordings.formats import MCAP_MAGIC
 from recordings.recording import Damage
 from scene.errors import FormatError
 
-MAGIC: Final = b"\x89MCAP0\r\n"
+MAGIC: Final = MCAP_MAGIC
 _MAX_CHUNK_BYTES: Final = 2**31
 _RECORD: Final = struct.Struct("<BQ")
 _MESSAGE: Final = struct.Struct("<HIQQ")

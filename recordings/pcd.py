@@ -18,10 +18,12 @@ from typing import Final
 import numpy as np
 
 from recordings import pcd_file
+from recordings.formats import files_in, head, is_pcd
 from recordings.recording import (
     ASSUMED_CLOCK,
     ASSUMED_POSES,
     Damage,
+    Recording,
     identity_trajectory,
 )
 from recordings.sweep_builder import SweepBuilder
@@ -38,7 +40,15 @@ ASSUMED_PERIOD_NS: Final = 100_000_000
 POSE_FILES: Final = ("poses.txt", "poses.csv", "poses.tum")
 
 
-class PcdRecording:
+def open_pcd(path: Path, name: RecordingId, part: str = "") -> PcdRecording:
+    """Open one file, or the PCD files of a folder."""
+    del part  # a folder is one recording
+    if path.is_file():
+        return PcdRecording([path], name)
+    return PcdRecording([file for file in files_in(path) if is_pcd(head(file))], name)
+
+
+class PcdRecording(Recording):
     """A folder of PCD files. See `recordings.recording.Recording`."""
 
     format = "pcd"

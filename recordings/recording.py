@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import ClassVar, Final
 
 import numpy as np
 
 from scene.box import Boxes
 from scene.calibration import Calibration
+from scene.image import Image
 from scene.pose import Trajectory
 from scene.recording import RecordingId
-from scene.sweep import Sweep
+from scene.signal import Signal
+from scene.sweep import Motion, Sweep
 
 # Entries of `Calibration.assumed` that are not sensors.
 ASSUMED_POSES: Final = "map"
@@ -37,12 +40,30 @@ class Damage:
     lost: str
 
 
-class Recording(Protocol):
-    """One drive as a reader sees it: everything but the points is there after opening.
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One stream that the source holds, whether it is used or not.
 
     Attributes:
+        name: topic, file or column, as the source calls it.
+        kind: message type, or what the format calls it.
+        count: number of messages; -1 where counting would mean reading everything.
+        use: "sweeps", "poses", "boxes", "signal", "images", "calibration", or, starting with
+            "not used: ", why nothing is made of it.
+    """
+
+    name: str
+    kind: str
+    count: int
+    use: str
+
+
+class Recording(ABC):
+    """One drive as a reader sees it: everything but points and images is there after opening.
+
+    Attributes:
+        format: short name of the format, see `recordings.formats`.
         recording: its id.
-        format: "mcap", "argoverse2", "kitti" or "pcd".
         sensor: name of the lidar that the sweeps come from; a key of the calibration. Empty if
             the recording holds no lidar.
         calibration: extrinsics; `assumed` also names "map" where there were no poses and "clock"
@@ -50,19 +71,30 @@ class Recording(Protocol):
         trajectory: `map_SE3_ego`.
         ground_truth: boxes in the ego frame by sweep `timestamp_ns`; None if there are none.
         damage: grows while `sweeps()` runs.
+        signals: IMU, GNSS, states, actions.
+        topics: what the source holds and what became of it, for people.
+        motion: "compensated" when the source says that the points of a sweep are in the ego frame
+            at `timestamp_ns`, "raw" when each is in the ego frame at its own time.
     """
 
+    format: ClassVar[str]
     recording: RecordingId
-    format: str
     sensor: str
     calibration: Calibration
     trajectory: Trajectory
     ground_truth: dict[int, Boxes] | None
     damage: list[Damage]
+    signals: Sequence[Signal] = ()
+    topics: Sequence[Topic] = ()
+    motion: Motion = "unknown"
 
+    @abstractmethod
     def sweeps(self) -> Iterator[Sweep]:
         """Yield sweeps in time order, ego frame, one at a time in memory."""
-        ...
+
+    def images(self) -> Iterator[Image]:
+        """Yield camera images in time order, one at a time in memory."""
+        return iter(())
 
 
 def identity_trajectory(timestamps_ns: Sequence[int]) -> Trajectory:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scene.errors import ShapeError
 from scene.types import Float32
+
+# Whether the points of a sweep are in the ego frame at its start ("compensated"), each in the ego
+# frame at its own time ("raw"), or nobody said.
+Motion = Literal["compensated", "raw", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,21 @@ def poses(recording: RecordingId) -> str:
     return f"poses/{recording}.parquet"
 
 
+def signals_prefix(recording: RecordingId) -> str:
+    """Folder of the series of numbers of a recording."""
+    return f"signals/{recording}/"
+
+
+def signal(recording: RecordingId, name: str) -> str:
+    """One series of numbers (IMU, GNSS, states, actions), Parquet."""
+    return f"{signals_prefix(recording)}{RecordingId.from_text(name)}.parquet"
+
+
+def images(recording: RecordingId) -> str:
+    """Camera images of a recording, compressed as recorded or by reference, Parquet."""
+    return f"images/{recording}.parquet"
+
+
 def table(name: str) -> str:
     """Folder of a Delta table."""
     return f"{TABLES_PREFIX}{name}"

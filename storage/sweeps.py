@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scene.calibration import Calibration
+from scene.calibration import Calibration, Intrinsics
 from scene.errors import DataError, FormatError
 from scene.pose import SE3, Trajectory
-from scene.sweep import Sweep
+from scene.sweep import Motion, Sweep
 from scene.types import Float64, Int64
 from storage import codec
 
@@ -71,6 +71,7 @@ def write_sweeps(
     *,
     sensor: str,
     step_m: float = codec.DEFAULT_STEP_M,
+    motion: Motion = "unknown",
 ) -> SweepsSummary:
     """Write sweeps as one object, all or nothing; the same input gives the same bytes.
 
@@ -84,12 +85,15 @@ def write_sweeps(
         calibration: kept in the file's metadata.
         sensor: name of the lidar in `calibration`.
         step_m: resolution of coordinates, see `storage.codec`.
+        motion: whether the points are motion compensated, see `scene.sweep`.
 
     Raises:
         DataError: if there is no sweep, times do not strictly increase, or points are not finite.
         FrameError: if a sweep lies outside the trajectory.
     """
     meta = {"version": 1, "sensor": sensor, "step_m": step_m, **_calibration_to_dict(calibration)}
+    if motion != "unknown":
+        meta["motion"] = motion
     schema = SWEEP_SCHEMA.with_metadata({_META: json.dumps(meta, sort_keys=True).encode()})
     num_sweeps = num_points = 0
     last_ns: int | None = None
@@ -124,6 +128,7 @@ class SweepFile:
         num_points: (T,) int64.
         sensor: name of the lidar in `calibration`.
         calibration: as it was when the recording was ingested.
+        motion: whether the points are motion compensated.
         trajectory: `map_SE3_ego` at the sweep times.
     """
 
@@ -147,6 +152,7 @@ class SweepFile:
         self.num_points: Int64 = index[1].astype(np.int64)
         self.sensor = str(meta["sensor"])
         self.calibration = _calibration_from_dict(meta)
+        self.motion: Motion = meta.get("motion", "unknown")
         self.trajectory = _trajectory(
             self.timestamps_ns, np.stack(index[2:], axis=1).astype(np.float64)
         )
@@ -274,13 +280,25 @@ def _trajectory(timestamps_ns: Int64, pose: Float64) -> Trajectory:
 
 def _calibration_to_dict(calibration: Calibration) -> dict[str, Any]:
     """Return rotations (row by row) and translations as plain numbers; floats keep every bit."""
-    return {
+    values: dict[str, Any] = {
         "calibration": {
             name: [*pose.rotation.ravel().tolist(), *pose.translation_m.tolist()]
             for name, pose in sorted(calibration.ego_SE3_sensor.items())
         },
         "assumed": sorted(calibration.assumed),
     }
+    if calibration.cameras:
+        values["cameras"] = {
+            name: {
+                "width_px": camera.width_px,
+                "height_px": camera.height_px,
+                "matrix": camera.matrix.ravel().tolist(),
+                "distortion": camera.distortion.tolist(),
+                "model": camera.model,
+            }
+            for name, camera in sorted(calibration.cameras.items())
+        }
+    return values
 
 
 def _calibration_from_dict(meta: dict[str, Any]) -> Calibration:
@@ -289,4 +307,11 @@ def _calibration_from_dict(meta: dict[str, Any]) -> Calibration:
     return Calibration(
         {name: SE3(v[:9].reshape(3, 3), v[9:]) for name, v in poses.items()},
         frozenset(meta["assumed"]),
+        {name: _intrinsics(values) for name, values in meta.get("cameras", {}).items()},
     )
+
+
+def _intrinsics(values: dict[str, Any]) -> Intrinsics:
+    matrix = np.array(values["matrix"], dtype=np.float64).reshape(3, 3)
+    distortion = np.array(values["distortion"], dtype=np.float64)
+    return Intrinsics(values["width_px"], values["height_px"], matrix, distortion, values["model"])

@@ -1,0 +1,99 @@
+"""The formats that can be read: how each is told from its content, and which reader opens it.
+
+The order is the order in which they are tried. A reader's module is imported when one of its
+recordings is opened, so that a format nobody uses costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from recordings.recording import Recording
+from scene.recording import RecordingId
+
+MCAP_MAGIC: Final = b"\x89MCAP0\r\n"
+HEAD_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    Attributes:
+        name: what `Recording.format` says.
+        title: what a person calls it, for the list of readable formats.
+        opener: "module:function"; the function takes a path, a RecordingId and the part (see
+            `recordings.discovery.Source`) and returns a Recording.
+        is_file: tells by the first bytes of a file; None if a single file is no recording.
+        is_folder: tells by what lies in a folder; None if a folder is no recording.
+    """
+
+    name: str
+    title: str
+    opener: str
+    is_file: Callable[[bytes], bool] | None = None
+    is_folder: Callable[[Path], bool] | None = None
+
+    def open(self, path: Path, name: RecordingId, part: str = "") -> Recording:
+        """Open a recording of this format."""
+        module, _, function = self.opener.partition(":")
+        return getattr(importlib.import_module(module), function)(path, name, part)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files directly in a folder that are not hidden, by name."""
+    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+
+
+def head(path: Path, size: int = HEAD_BYTES) -> bytes:
+    """Return the first bytes of a file."""
+    with path.open("rb") as stream:
+        return stream.read(size)
+
+
+def is_mcap(start: bytes) -> bool:
+    """Return whether a file begins like an MCAP file."""
+    return start.startswith(MCAP_MAGIC)
+
+
+def is_pcd(start: bytes) -> bool:
+    """Return whether a file begins like a PCD file."""
+    words = {line.split(b" ")[0].strip() for line in start.splitlines()}
+    return start.startswith((b"# .PCD", b"VERSION")) or {b"FIELDS", b"DATA"} <= words
+
+
+def _holds(is_file: Callable[[bytes], bool]) -> Callable[[Path], bool]:
+    """Return a test for folders with at least one file that passes the test for files."""
+    return lambda folder: any(is_file(head(path)) for path in files_in(folder))
+
+
+def _is_argoverse2(folder: Path) -> bool:
+    return any((folder / "sensors" / "lidar").glob("*.feather"))
+
+
+def _is_kitti_raw(folder: Path) -> bool:
+    return (folder / "velodyne_points").is_dir() or any(folder.glob("velodyne_points*.tar.*"))
+
+
+FORMATS: Final = (
+    Format(
+        "argoverse2", "Argoverse 2 log folder", "recordings.argoverse2:open_argoverse2",
+        is_folder=_is_argoverse2,
+    ),
+    Format(
+        "kitti", "KITTI raw drive folder", "recordings.kitti:open_kitti",
+        is_folder=_is_kitti_raw,
+    ),
+    Format(
+        "mcap", "ROS 2 MCAP (a file or a rosbag2 folder)", "recordings.mcap:open_mcap",
+        is_file=is_mcap, is_folder=_holds(is_mcap),
+    ),
+    Format(
+        "pcd", "PCD file or folder", "recordings.pcd:open_pcd",
+        is_file=is_pcd, is_folder=_holds(is_pcd),
+    ),
+)  # fmt: skip
