@@ -11,17 +11,21 @@ from tempfile import TemporaryDirectory
 
 from loop.workspace import Workspace
 from recordings.discovery import Source, group_keys
+from recordings.uploads import Cache
 from scene.errors import NotFoundError
 from scene.recording import RecordingId
 from storage import layout
 from storage.local import LocalStore
 
+# What index files of data sets said, by landing place: sensors look every few seconds.
+_INDEXES: dict[str, Cache] = {}
+
 
 def scan(workspace: Workspace) -> list[Source]:
     """Return all recordings in the landing place, ordered by name."""
-    landed = workspace.landing.list(workspace.landing_prefix)
-    stats = ((s.key, s.size_bytes, s.etag) for s in landed)
-    return sorted(group_keys(stats), key=lambda source: source.name)
+    landing = workspace.landing
+    stats = ((s.key, s.size_bytes, s.etag) for s in landing.list(workspace.landing_prefix))
+    return group_keys(stats, landing.get, _INDEXES.setdefault(landing.url, {}))
 
 
 def register(workspace: Workspace, source: Source) -> None:

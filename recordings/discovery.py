@@ -1,17 +1,21 @@
-"""Which uploaded objects make up which recording, told from their keys alone."""
+"""Which uploaded objects make up which recording, told from their keys.
+
+Only where one folder holds many recordings are the format's own index files read as well.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+import sys
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from recordings.uploads import Cache, Folder, Read, Rule, Stat
 from scene.recording import RecordingId
-
-Stat = tuple[str, int, str]
 
 _SIDE_FILES: Final = frozenset(
     {
@@ -22,20 +26,45 @@ _SIDE_FILES: Final = frozenset(
     }
 )  # fmt: skip
 _UNFINISHED: Final = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
-_AV2: Final = re.compile(r"(?P<root>(?:.*/)?)sensors/lidar/\d+\.feather")
-_AV2_PARTS: Final = re.compile(
-    r"sensors/lidar/\d+\.feather|annotations\.feather|city_SE3_egovehicle\.feather"
-    r"|calibration/[^/]+\.feather"
+# To let uploads of a further format be found, add its rule here; the first that matches wins. Where
+# one folder holds many recordings (episodes, scenes), `parts` tells them from the keys (`by_group`)
+# or from the format's own index files (`Folder.index`, see `recordings.nuscenes_scenes`).
+RULES: Final = (
+    Rule(
+        "Argoverse 2 log",
+        root=re.compile(r"(?P<root>(?:.*/)?)sensors/lidar/\d+\.feather"),
+        members=re.compile(
+            r"sensors/lidar/\d+\.feather|sensors/cameras/[^/]+/\d+\.(?:jpg|png)"
+            r"|annotations\.feather|city_SE3_egovehicle\.feather|calibration/[^/]+\.feather"
+        ),
+        whole=True,
+    ),
+    Rule(
+        "KITTI raw drive",
+        root=re.compile(
+            r"(?P<root>(?:.*/)?)velodyne_points(?:/data/\d+\.bin|[^/]*\.tar\.(?:xz|gz|bz2))"
+        ),
+        members=re.compile(
+            r"velodyne_points/.*|velodyne_points[^/]*\.tar\.(?:xz|gz|bz2)|oxts/.*|oxts_subset\.csv"
+            r"|poses_velodyne\.txt|tracklet_labels\.xml|calib[^/]*\.txt"
+            r"|image_0[0-3]/(?:timestamps\.txt|data/\d+\.(?:png|jpg))"
+        ),
+        whole=True,
+        above=re.compile(r"calib_[^/]*\.txt"),
+    ),
+    Rule(
+        "rosbag2 folder",
+        root=re.compile(r"(?P<root>(?:.*/)?)metadata\.yaml"),
+        members=re.compile(r"metadata\.yaml|[^/]+\.mcap"),
+        needs=re.compile(r"[^/]+\.mcap"),
+    ),
+    Rule(
+        "folder of PCD files",
+        root=re.compile(r"(?P<root>.*/)[^/]+\.pcd", re.IGNORECASE),
+        members=re.compile(r"[^/]+\.pcd|poses\.(?:txt|csv|tum)", re.IGNORECASE),
+        least=2,
+    ),
 )
-_KITTI: Final = re.compile(
-    r"(?P<root>(?:.*/)?)velodyne_points(?:/data/\d+\.bin|[^/]*\.tar\.(?:xz|gz|bz2))"
-)
-_KITTI_PARTS: Final = re.compile(
-    r"velodyne_points/.*|velodyne_points[^/]*\.tar\.(?:xz|gz|bz2)|oxts/.*|oxts_subset\.csv"
-    r"|poses_velodyne\.txt|tracklet_labels\.xml|calib[^/]*\.txt"
-)
-_PCD_PARTS: Final = re.compile(r"[^/]+\.pcd|poses\.(?:txt|csv|tum)", re.IGNORECASE)
-_BAG_PARTS: Final = re.compile(r"metadata\.yaml|[^/]+\.mcap")
 _NAME_LENGTH: Final = 100
 
 
@@ -63,29 +92,44 @@ class Source:
         return self.keys == (self.prefix,)
 
 
-def group_keys(stats: Iterable[Stat]) -> list[Source]:
+def group_keys(
+    stats: Iterable[Stat], read: Read | None = None, cache: Cache | None = None
+) -> list[Source]:
     """Group `(key, size, etag)` into recordings, sorted by name.
 
-    Found are Argoverse 2 logs, KITTI raw drives, rosbag2 folders, folders of PCD files, and any
-    other file by itself, unless it is hidden, unfinished or of a kind that never is a recording.
-    A file that no reader knows becomes a source on purpose: opening it says what is wrong with it.
+    Found are the folders of `RULES` and any other file by itself, unless it is hidden, unfinished
+    or of a kind that never is a recording. A file that no reader knows becomes a source on
+    purpose: opening it says what is wrong with it.
+
+    Args:
+        stats: what lies in the landing place.
+        read: returns the content of a key, for formats that list their parts in index files;
+            without it such a folder is one source.
+        cache: remembers what was read, so that nothing is read twice; kept by the caller.
     """
     entries = {key: (size, etag) for key, size, etag in stats if _finished(key)}
     left = set(entries)
-    groups: dict[str, set[str]] = {}
-    for pattern, parts in ((_AV2, _AV2_PARTS), (_KITTI, _KITTI_PARTS)):
-        for root in sorted(_roots(left, pattern)):
-            inside = {key for key in left if key.startswith(root)}
-            groups[root] = {key for key in inside if parts.fullmatch(key[len(root) :])}
-            left -= inside
-            if pattern is _KITTI:
-                groups[root] |= _calibration_above(entries, root)
-    left -= {key for members in groups.values() for key in members}
-    for root, members in _flat_folders(left).items():
-        groups[root] = members
-        left -= members
-    groups.update({key: {key} for key in left if _may_be_recording(key)})
+    cache = {} if cache is None else cache
+    groups: list[_Group] = []
+    for rule in RULES:
+        for root, members, inside in _claims(rule, sorted(left)):
+            left.difference_update(inside if rule.whole and root else members)
+            above = _above(rule, entries, root)
+            folder = Folder(root, {key[len(root) :]: entries[key] for key in members}, read, cache)
+            parts = (rule.parts(folder) if rule.parts else {}) or {"": frozenset(folder.entries)}
+            for part, keys in parts.items():
+                groups.append(_Group(root, part, frozenset(root + key for key in keys) | above))
+    left -= {key for group in groups for key in group.keys}
+    groups += [_Group(key, "", frozenset({key})) for key in left if _may_be_recording(key)]
     return _named(groups, entries)
+
+
+class _Group(NamedTuple):
+    """Objects of one recording before it has a name."""
+
+    prefix: str
+    part: str
+    keys: frozenset[str]
 
 
 def _finished(key: str) -> bool:
@@ -94,33 +138,32 @@ def _finished(key: str) -> bool:
     return not hidden and bool(parts[-1]) and not parts[-1].lower().endswith(_UNFINISHED)
 
 
-def _roots(keys: set[str], pattern: re.Pattern[str]) -> set[str]:
-    return {match["root"] for key in keys if (match := pattern.fullmatch(key))}
+def _claims(rule: Rule, keys: list[str]) -> list[tuple[str, list[str], list[str]]]:
+    """Return the folders of a layout, their members and all their keys; `keys` are sorted.
+
+    A folder inside another of the same layout is part of it.
+    """
+    matches = (rule.root.fullmatch(key) for key in keys)
+    counts = Counter(match["root"] for match in matches if match)
+    claims: list[tuple[str, list[str], list[str]]] = []
+    for root in sorted(root for root, count in counts.items() if count >= rule.least):
+        if rule.whole and claims and claims[-1][0] and root.startswith(claims[-1][0]):
+            continue
+        inside = keys[bisect_left(keys, root) : bisect_left(keys, root + chr(sys.maxunicode))]
+        members = [key for key in inside if rule.members.fullmatch(key[len(root) :])]
+        if rule.needs is None or any(rule.needs.fullmatch(key[len(root) :]) for key in members):
+            claims.append((root, members, inside))
+    return [claim for claim in claims if claim[1]]
 
 
-def _calibration_above(entries: Iterable[str], root: str) -> set[str]:
-    """Return KITTI's per-day calibration, which lies in the folder above the drives."""
+def _above(rule: Rule, entries: Iterable[str], root: str) -> frozenset[str]:
+    """Return members that lie in the folder above, such as KITTI's calibration of a day."""
+    if rule.above is None or not root:
+        return frozenset()
     above = root.rstrip("/").rpartition("/")[0]
     start = f"{above}/" if above else ""
-    wanted = re.compile(re.escape(start) + r"calib_[^/]*\.txt")
-    return {key for key in entries if root and wanted.fullmatch(key)}
-
-
-def _flat_folders(keys: set[str]) -> dict[str, set[str]]:
-    """Return rosbag2 folders and folders of several PCD files."""
-    folders: dict[str, set[str]] = defaultdict(set)
-    for key in keys:
-        folder, slash, name = key.rpartition("/")
-        folders[folder + slash].add(name)
-    groups = {}
-    for folder, names in folders.items():
-        bags = [name for name in names if name.endswith(".mcap")]
-        clouds = [name for name in names if name.lower().endswith(".pcd")]
-        if bags and "metadata.yaml" in names:
-            groups[folder] = {folder + name for name in names if _BAG_PARTS.fullmatch(name)}
-        elif folder and len(clouds) > 1:
-            groups[folder] = {folder + name for name in names if _PCD_PARTS.fullmatch(name)}
-    return groups
+    inside = (key for key in entries if key.startswith(start))
+    return frozenset(key for key in inside if rule.above.fullmatch(key[len(start) :]))
 
 
 def _may_be_recording(key: str) -> bool:
@@ -130,31 +173,31 @@ def _may_be_recording(key: str) -> bool:
     return name.rpartition(".")[2].lower() not in _SIDE_FILES
 
 
-def _named(groups: dict[str, set[str]], entries: dict[str, tuple[int, str]]) -> list[Source]:
-    names: dict[str, list[str]] = defaultdict(list)
-    for prefix in groups:
-        names[_name(prefix)].append(prefix)
+def _named(groups: list[_Group], entries: dict[str, tuple[int, str]]) -> list[Source]:
+    names: dict[str, list[_Group]] = defaultdict(list)
+    for group in groups:
+        names[_name(group.prefix, group.part)].append(group)
     sources = []
-    for name, prefixes in names.items():
-        for prefix in prefixes:
+    for name, same in names.items():
+        for prefix, part, members in same:
             # Two uploads with one name (x.mcap and x.pcd): both get a suffix made from the key.
-            unique = name if len(prefixes) == 1 else f"{name}-{_sha(prefix)[:8]}"
-            keys = tuple(sorted(groups[prefix]))
+            unique = name if len(same) == 1 else f"{name}-{_sha(prefix + part)[:8]}"
+            keys = tuple(sorted(members))
             lines = "".join(f"{key}\0{entries[key][0]}\0{entries[key][1]}\n" for key in keys)
-            sources.append(Source(RecordingId(unique), prefix, keys, _sha(lines)))
+            sources.append(Source(RecordingId(unique), prefix, keys, _sha(lines + part), part))
     return sorted(sources, key=lambda source: source.name)
 
 
-def _name(prefix: str) -> str:
+def _name(prefix: str, part: str) -> str:
     """Return the id of a key: its path, less the suffix and folders whose name the next repeats."""
     path = prefix.rstrip("/")
     if not prefix.endswith("/"):
         path = re.sub(r"(?<=[^/])\.(mcap|pcd|bag|db3)$", "", path, flags=re.IGNORECASE)
     parts = [part for part in path.split("/") if part]
-    kept = [a for a, b in zip(parts, [*parts[1:], ""], strict=True) if not b.startswith(a)]
-    text = "_".join(kept)
+    kept = [a for a, b in zip(parts, [*parts[1:], ""], strict=False) if not b.startswith(a)]
+    text = "_".join([*kept, part] if part else kept)
     if len(text) > _NAME_LENGTH:
-        text = f"{text[-_NAME_LENGTH + 9 :]}-{_sha(prefix)[:8]}"
+        text = f"{text[-_NAME_LENGTH + 9 :]}-{_sha(prefix + part)[:8]}"
     return str(RecordingId.from_text(text))
 
 
