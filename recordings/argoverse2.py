@@ -129,7 +129,7 @@ def _raw_points(path: Path) -> RawPoints:
     xyz = np.stack([table.column(name).to_numpy() for name in "xyz"], axis=1).astype(np.float32)
     ring = column("laser_number" if "laser_number" in names else None)
     offset = column("offset_ns" if "offset_ns" in names else None)
-    return RawPoints(xyz, column(pick(names, INTENSITY_NAMES)), ring, offset)
+    return RawPoints(xyz, column(pick(names, INTENSITY_NAMES)), ring, offset, "offset_ns")
 
 
 def _calibration(folder: Path) -> tuple[str, Calibration]:

@@ -23,6 +23,7 @@ from recordings.frames import FrameTree
 from recordings.mcap_file import MAGIC, Channel, McapFile, Message
 from recordings.mcap_poses import LoosePoses, calibrate, ego_trajectory
 from recordings.mcap_truth import ground_truth
+from recordings.point_times import sweep_period_ns
 from recordings.recording import ASSUMED_POSES, Damage, Recording
 from recordings.ros_messages import (
     DETECTIONS,
@@ -109,6 +110,7 @@ class McapRecording(Recording):
         scan = self._scan_files()
         self._topic = self._choose_lidar(scan)
         stamps = scan.stamps.get(self._topic, [])
+        self._period_ns = sweep_period_ns(stamps)
         self.sensor = frame_name(scan.frame.get(self._topic, ""))
         self._cached = [(log, data) for topic, log, data in scan.cached if topic == self._topic]
         self._rest = scan.rest
@@ -124,7 +126,10 @@ class McapRecording(Recording):
     def sweeps(self) -> Iterator[Sweep]:
         """Yield the clouds of the lidar in file order; what cannot be used goes to `damage`."""
         ego_SE3_sensor = self.calibration.of(self.sensor) if self.sensor else SE3.identity()
-        builder = SweepBuilder(self.trajectory, self.damage, ego_SE3_sensor, self._time_origin_ns)
+        builder = SweepBuilder(
+            self.trajectory, self.damage, ego_SE3_sensor, self._time_origin_ns,
+            period_ns=self._period_ns,
+        )  # fmt: skip
         for log_time, data in self._clouds():
             try:
                 cloud = pointcloud2.parse(data)

@@ -19,6 +19,7 @@ import numpy as np
 
 from recordings import pcd_file
 from recordings.formats import files_in, head, is_pcd
+from recordings.point_times import sweep_period_ns
 from recordings.recording import (
     ASSUMED_CLOCK,
     ASSUMED_POSES,
@@ -79,7 +80,8 @@ class PcdRecording(Recording):
 
     def sweeps(self) -> Iterator[Sweep]:
         """Yield one sweep a file."""
-        builder = SweepBuilder(self.trajectory, self.damage, SE3.identity())
+        period_ns = sweep_period_ns(time for time, _ in self._files)
+        builder = SweepBuilder(self.trajectory, self.damage, SE3.identity(), period_ns=period_ns)
         for timestamp_ns, path in self._files:
             read = partial(pcd_file.read_points, path)
             sweep = builder.build(timestamp_ns, path.name, read)

@@ -12,7 +12,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.points import INTENSITY_NAMES, RING_NAMES, TIME_NAMES, RawPoints, pick
+from recordings.point_times import TIME_NAMES
+from recordings.points import INTENSITY_NAMES, RING_NAMES, RawPoints, pick
 from scene.errors import FormatError
 from scene.pose import SE3
 
@@ -64,9 +65,8 @@ def read_points(path: Path) -> RawPoints:
     xyz = np.stack([table[name] for name in "xyz"], axis=1).astype(np.float32)
     chosen = [pick(names, wanted) for wanted in (INTENSITY_NAMES, RING_NAMES, TIME_NAMES)]
     intensity, ring, time = (None if name is None else table[name] for name in chosen)
-    return RawPoints(
-        xyz, intensity, ring if ring is not None and ring.dtype.kind in "iu" else None, time
-    )
+    ring = ring if ring is not None and ring.dtype.kind in "iu" else None
+    return RawPoints(xyz, intensity, ring, time, chosen[2] or "")
 
 
 def _header(data: bytes, name: str) -> PcdHeader:

@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.points import INTENSITY_NAMES, RING_NAMES, TIME_NAMES, RawPoints, pick
+from recordings.point_times import TIME_NAMES
+from recordings.points import INTENSITY_NAMES, RING_NAMES, RawPoints, pick
 from scene.errors import FormatError
 
 # sensor_msgs/PointField datatype numbers.
@@ -164,7 +165,7 @@ def columns(cloud: Cloud) -> RawPoints:
     view = _view(cloud, [by_name[name] for name in "xyz"])
     chosen = [pick(by_name, names) for names in (INTENSITY_NAMES, RING_NAMES, TIME_NAMES)]
     other = [None if name is None else _view(cloud, [by_name[name]])[:, 0] for name in chosen]
-    return RawPoints(view, *other)  # type: ignore[arg-type]
+    return RawPoints(view, *other, chosen[2] or "")  # type: ignore[arg-type]
 
 
 def _view(cloud: Cloud, fields: list[Field]) -> NDArray[np.generic]:

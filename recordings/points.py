@@ -15,11 +15,6 @@ from scene.types import Float32, Mask
 
 INTENSITY_NAMES: Final = ("intensity", "reflectivity", "reflectance", "i", "intensities")
 RING_NAMES: Final = ("ring", "laser_number", "line", "laser_id", "beam", "channel")
-TIME_NAMES: Final = (
-    "offset_ns", "t", "time", "timestamp", "time_stamp", "offset_time", "point_time_offset",
-    "time_offset", "timeoffset",
-)  # fmt: skip
-_MAX_OFFSET_NS: Final = 2_000_000_000
 
 
 class RawPoints(NamedTuple):
@@ -30,17 +25,20 @@ class RawPoints(NamedTuple):
         intensity: (N,) of the driver's type and range; None where there is none.
         ring: (N,) integers; None where there is none.
         time: (N,) in the driver's unit; None where there is none.
+        time_name: name of the time column, which may tell the unit; see `recordings.point_times`.
     """
 
     xyz_m: Float32
     intensity: NDArray[np.generic] | None
     ring: NDArray[np.generic] | None
     time: NDArray[np.generic] | None
+    time_name: str = ""
 
     def take(self, keep: Mask) -> RawPoints:
         """Return the points chosen by a (N,) mask."""
-        chosen = (None if column is None else column[keep] for column in self[1:])
-        return RawPoints(self.xyz_m[keep], *chosen)
+        columns = (self.intensity, self.ring, self.time)
+        chosen = (None if column is None else column[keep] for column in columns)
+        return RawPoints(self.xyz_m[keep], *chosen, self.time_name)
 
 
 def pick(names: Iterable[str], wanted: tuple[str, ...]) -> str | None:
@@ -76,34 +74,6 @@ class IntensityScale:
         if not largest > 1.0:
             return 1.0
         return 1 / 255 if largest <= 255 else 1 / 65535
-
-
-def offsets_ns(
-    time: NDArray[np.generic] | None, timestamp_ns: int, count: int, origin_ns: int = 0
-) -> NDArray[np.int32] | None:
-    """Return (N,) int32 nanoseconds after `timestamp_ns`, or None if the column makes no sense.
-
-    Integers are nanoseconds, floats are seconds; values that large that only a clock can show
-    them (seconds above 1e8, nanoseconds above 1e17) are absolute. `origin_ns` is added to
-    relative times, for drivers that count from elsewhere than the header stamp.
-    """
-    if time is None or count == 0:
-        return np.zeros(count, dtype=np.int32)
-    first = float(time[0])
-    if time.dtype.kind in "iu":
-        wide = time.astype(np.int64)
-        relative = wide - timestamp_ns if first > 1e17 else wide + origin_ns
-    elif first > 1e17:
-        relative = time.astype(np.int64) - timestamp_ns
-    else:
-        whole_s, rest_ns = divmod(timestamp_ns, 10**9) if first > 1e8 else (0, -origin_ns)
-        offset = np.empty(count, dtype=np.int32)
-        seconds = time.astype(np.float64)
-        fits = points_kernels.offsets_of_seconds(seconds, whole_s, rest_ns, offset, _MAX_OFFSET_NS)
-        return offset if fits else None
-    if not np.abs(relative).max() < _MAX_OFFSET_NS:
-        return None
-    return relative.astype(np.int32)
 
 
 def place(xyz_m: Float32, ego_SE3_sensor: SE3) -> tuple[Float32, Mask | None]:

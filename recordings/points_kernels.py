@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.types import Float32, Float64, Mask
+from scene.types import Float32, Float64, Int64, Mask
 
 MAX_SQUARED_RANGE_M2 = 1e10
 
@@ -40,16 +40,40 @@ def scale(values: Float32, factor: np.float32, scaled: Float32) -> None:
 
 
 @numba.njit(cache=True)
-def offsets_of_seconds(
-    seconds: Float64, whole_s: int, rest_ns: int, offset_ns: NDArray[np.int32], limit_ns: int
+def offsets_of_floats(
+    values: Float64,
+    whole: float,
+    unit_ns: int,
+    rest_ns: int,
+    offset_ns: NDArray[np.int32],
+    limit_ns: int,
 ) -> bool:
-    """Write (N,) nanoseconds after `whole_s` seconds and `rest_ns`; False if one is not within.
-
-    Whole seconds are subtracted first: a float64 epoch in nanoseconds has a step of 256 ns.
-    """
-    for i in range(len(seconds)):
-        value = np.rint((seconds[i] - whole_s) * 1e9) - rest_ns
+    """Write (N,) nanoseconds after `whole` counts and `rest_ns`; False if one is not within."""
+    for i in range(len(values)):
+        value = np.rint((values[i] - whole) * unit_ns) - rest_ns
         if not abs(value) < limit_ns:
+            return False
+        offset_ns[i] = np.int32(value)
+    return True
+
+
+@numba.njit(cache=True)
+def offsets_of_integers(
+    values: Int64,
+    whole: int,
+    unit_ns: int,
+    rest_ns: int,
+    offset_ns: NDArray[np.int32],
+    limit_ns: int,
+) -> bool:
+    """Write (N,) nanoseconds after `whole` counts and `rest_ns`; False if one is not within."""
+    most = limit_ns // unit_ns + 1  # so that the product cannot overflow
+    for i in range(len(values)):
+        count = values[i] - whole
+        if not -most <= count <= most:
+            return False
+        value = count * unit_ns - rest_ns
+        if not -limit_ns < value < limit_ns:
             return False
         offset_ns[i] = np.int32(value)
     return True

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.points import IntensityScale, RawPoints, offsets_ns, place
+from recordings.point_times import PointTimes
+from recordings.points import IntensityScale, RawPoints, place
 from recordings.recording import MAX_POSE_EXTRAPOLATION_NS, MAX_POSE_GAP_NS, Damage
 from scene.errors import DataError
 from scene.pose import SE3, Trajectory
@@ -28,14 +29,25 @@ class SweepBuilder:
         damage: list[Damage],
         ego_SE3_sensor: SE3,
         time_origin_ns: int = 0,
+        *,
+        period_ns: int = 0,
     ) -> None:
+        """Start a pass.
+
+        Args:
+            trajectory: ego poses.
+            damage: where refusals are recorded.
+            ego_SE3_sensor: mounting of the lidar.
+            time_origin_ns: see `recordings.point_times.apply_rule`.
+            period_ns: usual time from one sweep to the next, 0 if unknown; see
+                `recordings.point_times.sweep_period_ns`.
+        """
         self._pose_times = trajectory.timestamps_ns
         self._damage = damage
         self._ego_SE3_sensor = ego_SE3_sensor
-        self._time_origin_ns = time_origin_ns
         self._scale = IntensityScale()
         self._last: int | None = None
-        self._timed = True
+        self._times = PointTimes(damage, period_ns, time_origin_ns)
 
     def build(self, timestamp_ns: int, where: str, read: Callable[[], RawPoints]) -> Sweep | None:
         """Return the sweep in the ego frame, None if it is refused.
@@ -68,15 +80,8 @@ class SweepBuilder:
         )
 
     def _offsets(self, raw: RawPoints, timestamp_ns: int, where: str) -> NDArray[np.int32]:
-        count = len(raw.xyz_m)
-        found = offsets_ns(raw.time, timestamp_ns, count, self._time_origin_ns)
-        if found is not None:
-            return found
-        if self._timed:  # it will be the same with every sweep: said once
-            self._timed = False
-            what = f"point times at {timestamp_ns} ns lie over 2 s from the sweep's time"
-            self._damage.append(Damage(where, what, "per-point times"))
-        return np.zeros(count, dtype=np.int32)
+        found = self._times.offsets_ns(raw.time, timestamp_ns, where, raw.time_name)
+        return np.zeros(len(raw.xyz_m), dtype=np.int32) if found is None else found
 
     def _refuse(self, where: str, what: str, timestamp_ns: int) -> None:
         self._damage.append(Damage(where, what, f"sweep {timestamp_ns}"))

@@ -2,14 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from recordings.points import IntensityScale, RawPoints, clean, offsets_ns, pick, place
+from recordings.points import IntensityScale, RawPoints, clean, pick, place
 from scene.errors import DataError
 from scene.pose import SE3
-
-STAMP = 1_557_539_956_500_022_016
 
 
 def raw(xyz: list[list[float]]) -> RawPoints:
@@ -60,44 +56,6 @@ def test_intensity_factor_is_chosen_once_for_a_recording() -> None:
     scale = IntensityScale()
     scale.apply(np.array([200.0], np.float32), 1)
     np.testing.assert_allclose(scale.apply(np.array([1.0], np.float32), 1), [1 / 255], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (np.array([0, 99_000_000], np.uint32), [0, 99_000_000]),
-        (np.array([-101_400_000, 1_500_000], np.int32), [-101_400_000, 1_500_000]),
-        (np.array([-0.1, 0.05], np.float32), [-100_000_000, 50_000_000]),
-        (np.array([STAMP + 5, STAMP + 1_000], np.uint64), [5, 1_000]),
-        (np.array([STAMP / 1e9 + 0.01, STAMP / 1e9 + 0.02]), [10_000_000, 20_000_000]),
-        (np.array([STAMP + 10_000_000], np.float64), [10_000_000]),
-    ],
-)
-def test_point_times_of_known_drivers(values: np.ndarray, expected: list[int]) -> None:
-    found = offsets_ns(values, STAMP, len(values))
-    assert found is not None
-    assert found.dtype == np.int32
-    # float32 seconds are good to 10 ns, float64 epochs to 256 ns.
-    np.testing.assert_allclose(found, expected, atol=300)
-
-
-def test_point_times_far_from_the_sweep_are_refused() -> None:
-    assert offsets_ns(np.array([3_000_000_000], np.uint32), STAMP, 1) is None
-    assert offsets_ns(np.array([np.nan], np.float32), STAMP, 1) is None
-
-
-def test_a_driver_that_counts_from_before_the_stamp() -> None:
-    found = offsets_ns(np.array([119_200_000], np.uint32), STAMP, 1, origin_ns=-200_000_000)
-    assert found is not None
-    assert found.tolist() == [-80_800_000]
-
-
-@given(st.integers(0, 2_000_000_000), st.integers(-1_000_000_000, 1_000_000_000))
-def test_absolute_nanoseconds_are_exact(second: int, offset: int) -> None:
-    stamp = second * 1_000_000_000 + 10**18
-    found = offsets_ns(np.array([stamp + offset], np.int64), stamp, 1)
-    assert found is not None
-    assert found.tolist() == [offset]
 
 
 def test_placing_is_the_transform_to_a_hundredth_of_a_millimetre() -> None:
