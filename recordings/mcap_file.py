@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from recordings.formats import MCAP_MAGIC
+from recordings.log_file import Channel, Schema
 from recordings.recording import Damage
 from scene.errors import FormatError
 
@@ -24,22 +25,6 @@ _MESSAGE: Final = struct.Struct("<HIQQ")
 _CHUNK: Final = struct.Struct("<QQQI")
 _SCHEMA, _CHANNEL, _MESSAGE_OP, _CHUNK_OP, _DATA_END, _FOOTER = 3, 4, 5, 6, 15, 2
 _KNOWN: Final = frozenset(range(1, 16))
-
-
-class Schema(NamedTuple):
-    """A message type with its definition text."""
-
-    name: str
-    encoding: str
-    data: bytes
-
-
-class Channel(NamedTuple):
-    """A topic and how its messages are written."""
-
-    topic: str
-    schema: Schema
-    encoding: str
 
 
 class Message(NamedTuple):

@@ -1,4 +1,4 @@
-"""sensor_msgs/msg/PointCloud2 in CDR, decoded without touching single points in Python."""
+"""sensor_msgs/PointCloud2 of ROS 1 and 2, decoded without touching single points in Python."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recordings.point_times import TIME_NAMES
 from recordings.points import INTENSITY_NAMES, RING_NAMES, RawPoints, pick
+from recordings.ros_bytes import Cursor
 from scene.errors import FormatError
 
 # sensor_msgs/PointField datatype numbers.
@@ -48,72 +49,24 @@ class Cloud(NamedTuple):
     byte_order: str
 
 
-class _Cursor:
-    """Reads CDR (XCDR1) primitives; alignment counts from after the 4-byte encapsulation header."""
-
-    def __init__(self, data: memoryview) -> None:
-        if len(data) < 8 or data[0] != 0 or data[1] not in (0, 1):
-            raise FormatError("the message does not begin with a CDR header (00 00 or 00 01)")
-        self.order = "<" if data[1] == 1 else ">"
-        self._data = data
-        self._at = 4
-
-    def u32(self) -> int:
-        self._at = (self._at + 3) & ~3
-        (value,) = struct.unpack_from(self.order + "I", self._data, self._at)
-        self._at += 4
-        return value
-
-    def skip(self, size: int) -> None:
-        self._at += size
-
-    def u8(self) -> int:
-        value = self._data[self._at]
-        self._at += 1
-        return value
-
-    def raw(self) -> memoryview:
-        size = self.u32()
-        if self._at + size > len(self._data):
-            raise FormatError(f"{size} bytes announced, {len(self._data) - self._at} left")
-        value = self._data[self._at : self._at + size]
-        self._at += size
-        return value
-
-    def text(self) -> str:
-        return bytes(self.raw()).rstrip(b"\0").decode("utf-8", "replace")
-
-
-def stamp_of(data: memoryview) -> int:
-    """Return the header stamp in nanoseconds of any message that begins with a std_msgs/Header.
-
-    Raises:
-        FormatError: if the bytes are too short for it or are not CDR.
-    """
-    cursor = _Cursor(data)
-    if len(data) < 12:
-        raise FormatError(f"message of {len(data)} bytes is too short for a header stamp")
-    seconds, nanoseconds = struct.unpack_from(cursor.order + "iI", data, 4)
-    return seconds * 1_000_000_000 + nanoseconds
-
-
-def parse(data: memoryview) -> Cloud:
+def parse(data: memoryview, encoding: str = "cdr") -> Cloud:
     """Read a PointCloud2 message; the points stay a view of `data`.
+
+    Args:
+        data: the message.
+        encoding: "cdr" or "ros1".
 
     Raises:
         FormatError: if the message contradicts itself or is cut short.
     """
     try:
-        return _parse(data)
+        return _parse(Cursor(data, encoding))
     except (struct.error, IndexError) as error:
         raise FormatError(f"PointCloud2 message of {len(data)} bytes is cut short") from error
 
 
-def _parse(data: memoryview) -> Cloud:
-    stamp_ns = stamp_of(data)
-    cursor = _Cursor(data)
-    cursor.skip(8)  # the stamp
-    frame = cursor.text()
+def _parse(cursor: Cursor) -> Cloud:
+    stamp_ns, frame = cursor.header()
     shape = (cursor.u32(), cursor.u32())
     num_fields = cursor.u32()
     if num_fields > _MAX_FIELDS:
@@ -127,7 +80,7 @@ def _parse(data: memoryview) -> Cloud:
     return Cloud(stamp_ns, frame, fields, points, shape, (row_step, point_step), byte_order)
 
 
-def _field(cursor: _Cursor) -> Field:
+def _field(cursor: Cursor) -> Field:
     name, offset, datatype, count = cursor.text(), cursor.u32(), cursor.u8(), cursor.u32()
     if datatype not in _DATATYPE:
         raise FormatError(f"PointCloud2 field {name!r} has unknown datatype {datatype}")

@@ -1,42 +1,46 @@
-"""ROS 2 messages decoded by the definitions that the recording itself carries."""
+"""ROS messages decoded by the definitions that the recording itself carries."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from recordings.mcap_file import Schema
+from recordings.log_file import Channel, Schema
+from recordings.messages import Pose
 from scene.box import Boxes
 from scene.errors import FormatError
 from scene.taxonomy import to_category
 
-POINT_CLOUD: Final = "sensor_msgs/msg/PointCloud2"
-TRANSFORMS: Final = "tf2_msgs/msg/TFMessage"
-ODOMETRY: Final = "nav_msgs/msg/Odometry"
-POSE: Final = "geometry_msgs/msg/PoseStamped"
-POSE_WITH_COVARIANCE: Final = "geometry_msgs/msg/PoseWithCovarianceStamped"
-DETECTIONS: Final = "vision_msgs/msg/Detection3DArray"
 
+def deserializer(channel: Channel) -> Callable[[memoryview], Any]:
+    """Return what turns the bytes of a channel's messages into objects.
 
-def decode(schema: Schema, data: memoryview) -> Any:
-    """Return the message of CDR bytes, understood by the definition in the recording.
+    The types are those of the definition in the recording; without one, those that ROS ships.
+    What it returns raises FormatError if the bytes cannot be understood.
 
     Raises:
-        FormatError: if the definition or the bytes cannot be understood.
+        FormatError: if the definition cannot be understood.
     """
-    store = _store(schema)
-    try:
-        return store.deserialize_cdr(data, schema.name)
-    except Exception as error:
-        # rosbags' generated code raises whatever the bytes lead it to.
-        reason = f"{type(error).__name__}: {error}"
-        raise FormatError(f"{schema.name} of {len(data)} bytes: {reason}") from error
+    name, ros1 = channel.type_name, channel.encoding == "ros1"
+    store = _store(channel.schema, name, ros1)
+    read = store.deserialize_ros1 if ros1 else store.deserialize_cdr
+
+    def decode(data: memoryview) -> Any:
+        try:
+            return read(data, name)
+        except Exception as error:
+            # rosbags' generated code raises whatever the bytes lead it to.
+            reason = f"{type(error).__name__}: {error}"
+            raise FormatError(f"{name} of {len(data)} bytes: {reason}") from error
+
+    return decode
 
 
 @lru_cache(maxsize=64)
-def _store(schema: Schema) -> Any:
+def _store(schema: Schema, name: str, ros1: bool) -> Any:
     """Return a type store for one definition; recordings of a fleet share it.
 
     One store a definition, because two recordings may define the same name differently.
@@ -50,21 +54,21 @@ def _store(schema: Schema) -> Any:
     )
 
     text = schema.data.decode("utf-8", "replace")
-    builtin = get_typestore(Stores.ROS2_HUMBLE).fielddefs
+    builtin = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_HUMBLE).fielddefs
     try:
         if not text.strip():
-            types = {schema.name: builtin[schema.name]}
+            types = {name: builtin[name]}
         elif schema.encoding == "ros2idl":
             types = get_types_from_idl(text)
         else:
-            types = get_types_from_msg(text, schema.name)
+            types = get_types_from_msg(text, name)
         while missing := _referred(types) - types.keys():
             types |= {name: builtin[name] for name in missing}
         store = get_typestore(Stores.EMPTY)
         store.register(types)
     except (TypesysError, SyntaxError, KeyError) as error:
         raise FormatError(
-            f"{schema.name}: the definition in the file is not complete ({error})"
+            f"{name}: the definition in the file is not complete ({error})"
         ) from error
     return store
 
@@ -99,7 +103,7 @@ def frame_name(text: str) -> str:
     return text.lstrip("/")
 
 
-def pose_values(pose: Any) -> tuple[float, ...]:
+def pose_values(pose: Any) -> Pose:
     """Return (qw, qx, qy, qz, x, y, z) of a geometry_msgs Pose or Transform."""
     where = pose.position if hasattr(pose, "position") else pose.translation
     turn = pose.orientation if hasattr(pose, "orientation") else pose.rotation

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings.pointcloud2 import columns, parse, stamp_of
+from recordings.pointcloud2 import columns, parse
 from recordings.points import RawPoints
+from recordings.ros_bytes import header_of
 from scene.errors import FormatError
 from tests.support.ros_writer import cloud_message, serialize
 
@@ -112,7 +113,7 @@ def test_header_is_read() -> None:
     data = memoryview(serialize(cloud_message(STAMP, "top", random_points(LAYOUTS["packed"], 3))))
     cloud = parse(data)
     assert (cloud.stamp_ns, cloud.frame, cloud.shape) == (STAMP, "top", (1, 3))
-    assert stamp_of(data) == STAMP
+    assert header_of(data, "cdr") == (STAMP, "top")
 
 
 def test_empty_cloud_has_no_points() -> None:

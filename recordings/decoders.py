@@ -1,0 +1,81 @@
+"""Which code understands the messages of a topic: one table of encodings and message types."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from recordings.log_file import Channel
+from recordings.messages import LogMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """Turns the messages of one topic, one after the other, into what they mean.
+
+    A decoder may keep state from message to message, such as half a revolution; it then copies
+    what it keeps, because the bytes of a message live only until the next one. Every walk over a
+    recording makes its own decoder.
+
+    Attributes:
+        use: what `Topic.use` says: "sweeps", "poses" and so on, or "not used: " and the reason.
+            "images" are decoded only when images are asked for, topics that are not used never.
+        decode: from the bytes of a message and its log time in nanoseconds; raises FormatError.
+        finish: what is left after the last message.
+    """
+
+    use: str
+    decode: Callable[[memoryview, int], Iterable[LogMessage]]
+    finish: Callable[[], Iterable[LogMessage]] = tuple
+
+
+# A line: message encodings, type, "module:function"; the function makes a Decoder of a Channel.
+_ROS: Final = ("cdr", "ros1")
+_ROS_DECODERS: Final = "recordings.ros_decoders"
+_TABLE: Final = (
+    (_ROS, "sensor_msgs/msg/PointCloud2", f"{_ROS_DECODERS}:point_cloud"),
+    (_ROS, "tf2_msgs/msg/TFMessage", f"{_ROS_DECODERS}:transforms"),
+    (_ROS, "tf/msg/tfMessage", f"{_ROS_DECODERS}:transforms"),
+    (_ROS, "geometry_msgs/msg/TransformStamped", f"{_ROS_DECODERS}:transform"),
+    (_ROS, "nav_msgs/msg/Odometry", f"{_ROS_DECODERS}:pose"),
+    (_ROS, "geometry_msgs/msg/PoseStamped", f"{_ROS_DECODERS}:pose"),
+    (_ROS, "geometry_msgs/msg/PoseWithCovarianceStamped", f"{_ROS_DECODERS}:pose"),
+    (_ROS, "geometry_msgs/msg/PoseWithCovariance", f"{_ROS_DECODERS}:bare_pose"),
+    (_ROS, "geometry_msgs/msg/Pose", f"{_ROS_DECODERS}:bare_pose"),
+    (_ROS, "vision_msgs/msg/Detection3DArray", f"{_ROS_DECODERS}:detections"),
+    (_ROS, "sensor_msgs/msg/Imu", f"{_ROS_DECODERS}:imu"),
+    (_ROS, "sensor_msgs/msg/NavSatFix", f"{_ROS_DECODERS}:gnss"),
+    (_ROS, "sensor_msgs/msg/CameraInfo", f"{_ROS_DECODERS}:camera"),
+    (_ROS, "sensor_msgs/msg/CompressedImage", f"{_ROS_DECODERS}:image"),
+)
+_DECODERS: Final = {
+    (encoding, kind): opener for encodings, kind, opener in _TABLE for encoding in encodings
+}
+_NOT_USED: Final = {
+    "sensor_msgs/msg/Image": "raw images are not kept; record the compressed topic",
+    "sensor_msgs/msg/LaserScan": "a scan of one plane is no sweep",
+}
+
+
+def make_decoder(channel: Channel) -> Decoder:
+    """Return what understands a channel; what nobody understands says so in its `use`."""
+    kind = channel.type_name
+    opener = _DECODERS.get((channel.encoding, kind))
+    if opener is None:
+        return Decoder(f"not used: {_why_not(channel)}", lambda _data, _time: ())
+    module, _, function = opener.partition(":")
+    return getattr(importlib.import_module(module), function)(channel)
+
+
+def _why_not(channel: Channel) -> str:
+    kind = channel.type_name
+    if kind in _NOT_USED:
+        return _NOT_USED[kind]
+    known = [encoding for encoding, name in _DECODERS if name == kind]
+    if known:
+        return f"encoded as {channel.encoding!r}; read is {', '.join(known)}"
+    if "Packet" in kind or kind.endswith("Scan"):
+        return "raw packets of a sensor without a decoder; record the driver's PointCloud2 topic"
+    return f"no decoder for {kind or 'messages without a schema'}"

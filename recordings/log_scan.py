@@ -1,0 +1,254 @@
+"""One walk over a robot's log: everything but points and images, put where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+from recordings.decoders import Decoder, make_decoder
+from recordings.log_file import Channel, LogFile, Schema
+from recordings.messages import (
+    BoxesMessage,
+    CameraMessage,
+    CloudMessage,
+    Pose,
+    PoseMessage,
+    SignalMessage,
+    TransformMessage,
+)
+from recordings.recording import Damage
+from scene.box import Boxes
+from scene.calibration import Intrinsics
+from scene.errors import FormatError
+
+_KEPT: Final = ("sweeps", "images")  # what is decoded when it is asked for
+_LOST_SCHEMA: Final = Schema("the record that names their topic is lost", "", b"")
+_LOST_CHANNEL: Final = Channel("(unknown topic)", _LOST_SCHEMA, "")
+
+
+class Place(NamedTuple):
+    """Where to go on reading: number of the file, offset of the block."""
+
+    file: int
+    offset: int
+
+
+@dataclass
+class _Failure:
+    """Messages of one topic that could not be decoded for one reason."""
+
+    where: str
+    count: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass
+class Stream:
+    """One topic of the log.
+
+    Attributes:
+        channel: its name and type.
+        decoder: what understands it.
+        count: number of messages.
+        num_bytes: size of its clouds.
+        frame: frame of its clouds or of its signal.
+        stamps_ns: times of its clouds, or of the rows of its signal.
+        signal: first row of its signal, None if it is none.
+        rows: values of its signal.
+        failures: messages that could not be decoded, by reason.
+    """
+
+    channel: Channel
+    decoder: Decoder
+    count: int = 0
+    num_bytes: int = 0
+    frame: str = ""
+    stamps_ns: list[int] = field(default_factory=list)
+    signal: SignalMessage | None = None
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    failures: dict[str, _Failure] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Look once at what is asked for with every message."""
+        self.is_decoded = self.decoder.use != "images" and not self.decoder.use.startswith("not ")
+        self.is_kept = self.decoder.use in _KEPT
+
+    @property
+    def topic(self) -> str:
+        """Name of the topic."""
+        return self.channel.topic
+
+    def fail(self, error: Exception, where: str, log_time_ns: int) -> None:
+        """Remember a message that could not be decoded."""
+        known = self.failures.setdefault(str(error), _Failure(where, 0, log_time_ns, log_time_ns))
+        known.count += 1
+        known.last_ns = log_time_ns
+
+
+class Kept(NamedTuple):
+    """A message whose bytes are kept for later."""
+
+    stream: Stream
+    log_time_ns: int
+    data: bytes
+
+
+class Scan:
+    """What one walk over a log brings together.
+
+    Attributes:
+        streams: all topics.
+        kept: the first clouds and images, as bytes.
+        rest: where those begin that are not kept, None if all are.
+        static: transforms that hold for ever by (parent, child).
+        moving: transforms over time by (parent, child) and topic: (time, pose).
+        loose: poses without a child frame by topic: (parent frame, time, pose).
+        detections: by topic: (frame, time, boxes).
+        cameras: intrinsics by frame.
+    """
+
+    def __init__(self, files: Sequence[LogFile], damage: list[Damage], keep_bytes: int) -> None:
+        """Walk over the files; what cannot be read goes to `damage`."""
+        self.streams: dict[Channel, Stream] = {}
+        self.kept: list[Kept] = []
+        self.rest: Place | None = None
+        self.static: dict[tuple[str, str], Pose] = {}
+        self.moving: dict[tuple[str, str], dict[str, list[tuple[int, Pose]]]] = {}
+        self.loose: dict[str, list[tuple[str, int, tuple[float, ...]]]] = {}
+        self.detections: dict[str, list[tuple[str, int, Boxes]]] = {}
+        self.cameras: dict[str, Intrinsics] = {}
+        self._room_bytes = keep_bytes
+        self._last_ns: int | None = None
+        for number, file in enumerate(files):
+            self._walk(number, file, damage)
+        self._finish(damage)
+
+    def _walk(self, number: int, file: LogFile, damage: list[Damage]) -> None:
+        by_id: dict[int, Stream] = {}
+        told = len(damage)
+        for block in file.blocks(damage):
+            if self.rest is None and self._room_bytes < 0:
+                self.rest = Place(number, block.offset)
+            for channel_id, log_time_ns, data in file.messages(block, damage):
+                if len(damage) > told:
+                    told = self._date(damage, told, log_time_ns)
+                self._last_ns = log_time_ns
+                stream = by_id.get(channel_id)
+                if stream is None:
+                    stream = by_id[channel_id] = self._stream(file.channels.get(channel_id))
+                stream.count += 1
+                if stream.is_decoded:
+                    self._decode(stream, data, log_time_ns, (file, block))
+                if stream.is_kept and self.rest is None:
+                    self.kept.append(Kept(stream, log_time_ns, bytes(data)))
+                    self._room_bytes -= len(data)
+        for channel in file.channels.values():
+            self._stream(channel)
+        self._date(damage, told, None)
+
+    def _decode(
+        self, stream: Stream, data: memoryview, log_time_ns: int, at: tuple[LogFile, Any]
+    ) -> None:
+        try:
+            for item in stream.decoder.decode(data, log_time_ns):
+                _PUT[type(item)](self, stream, item, log_time_ns)
+        except FormatError as error:
+            file, block = at
+            where = f"{file.path.name} at byte {block.offset}, {stream.topic}"
+            stream.fail(error, where, log_time_ns)
+
+    def _stream(self, channel: Channel | None) -> Stream:
+        channel = channel or _LOST_CHANNEL
+        if channel not in self.streams:
+            self.streams[channel] = Stream(channel, decoder_of(channel))
+        return self.streams[channel]
+
+    def _date(self, damage: list[Damage], told: int, next_ns: int | None) -> int:
+        """Say between which readable messages the newest damage lies; return its end."""
+        for i in range(told, len(damage)):
+            span = _span(self._last_ns, next_ns)
+            damage[i] = replace(damage[i], lost=f"{damage[i].lost}{span}")
+        return len(damage)
+
+    def _finish(self, damage: list[Damage]) -> None:
+        """Decode what decoders held back and say which messages could not be decoded."""
+        for stream in self.streams.values():
+            if stream.is_decoded:
+                for item in stream.decoder.finish():
+                    _PUT[type(item)](self, stream, item, self._last_ns or 0)
+            for reason, failure in stream.failures.items():
+                lost = f"message logged at {failure.first_ns}"
+                if failure.count > 1:
+                    span = f"{failure.first_ns} to {failure.last_ns}"
+                    lost = f"{failure.count} messages logged at {span}"
+                damage.append(Damage(failure.where, reason, lost))
+            if stream.channel is _LOST_CHANNEL:
+                damage.append(Damage(stream.topic, _LOST_SCHEMA.name, f"{stream.count} messages"))
+
+    def _cloud(self, stream: Stream, item: CloudMessage, log_time_ns: int) -> None:
+        if not stream.stamps_ns:
+            stream.frame = item.frame
+        stream.stamps_ns.append(item.stamp_ns or log_time_ns)
+        stream.num_bytes += item.num_bytes
+
+    def _transform(self, stream: Stream, item: TransformMessage, log_time_ns: int) -> None:
+        edge = (item.parent, item.child)
+        if item.static:
+            self.static[edge] = item.pose
+        else:
+            samples = self.moving.setdefault(edge, {}).setdefault(stream.topic, [])
+            samples.append((item.stamp_ns or log_time_ns, item.pose))
+
+    def _pose(self, stream: Stream, item: PoseMessage, log_time_ns: int) -> None:
+        row = (item.frame, item.stamp_ns or log_time_ns, item.pose)
+        self.loose.setdefault(stream.topic, []).append(row)
+
+    def _boxes(self, stream: Stream, item: BoxesMessage, log_time_ns: int) -> None:
+        row = (item.frame, item.stamp_ns or log_time_ns, item.boxes)
+        self.detections.setdefault(stream.topic, []).append(row)
+
+    def _signal(self, stream: Stream, item: SignalMessage, log_time_ns: int) -> None:
+        if stream.signal is None:
+            stream.signal = item
+        stream.stamps_ns.append(item.stamp_ns or log_time_ns)
+        stream.rows.append(item.values)
+
+    def _camera(self, _stream: Stream, item: CameraMessage, _log_time_ns: int) -> None:
+        self.cameras.setdefault(item.frame, item.intrinsics)
+
+
+_Put = Callable[[Scan, Stream, Any, int], None]
+_PUT: Final[dict[type[Any], _Put]] = {
+    CloudMessage: Scan._cloud,
+    TransformMessage: Scan._transform,
+    PoseMessage: Scan._pose,
+    BoxesMessage: Scan._boxes,
+    SignalMessage: Scan._signal,
+    CameraMessage: Scan._camera,
+}
+
+
+def decoder_of(channel: Channel) -> Decoder:
+    """Return a channel's decoder; where its definition cannot be understood, one that says so."""
+    try:
+        return make_decoder(channel)
+    except FormatError as error:
+        reason = str(error)
+
+    def fail(_data: memoryview, _log_time_ns: int) -> tuple[()]:
+        raise FormatError(reason)
+
+    return Decoder("other", fail)
+
+
+def _span(last_ns: int | None, next_ns: int | None) -> str:
+    """Return between which readable messages something is missing."""
+    if last_ns is None and next_ns is None:
+        return ""
+    if last_ns is None:
+        return f", before the message logged at {next_ns} ns"
+    if next_ns is None:
+        return f", after the message logged at {last_ns} ns"
+    return f", between the messages logged at {last_ns} and {next_ns} ns"
