@@ -150,7 +150,7 @@ def test_parts_are_read_from_the_index_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert reads == ["meta/names.json"]
     content = b'["e2"]'
     assert names("2") == ["e2", "x"]
-    for content in (b"no json", b"7"):  # one source, whose reader says what is wrong; read once
+    for content in (b"no json", b"["):  # one source, whose reader says what is wrong; read once
         reads.clear()
         assert names(content.decode()) == names(content.decode()) == ["recording", "x"]
         assert len(reads) == 1
