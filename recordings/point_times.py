@@ -119,17 +119,22 @@ def apply_rule(
     offset = np.empty(len(time), dtype=np.int32)
     if not len(time):
         return offset
-    exact = time.dtype.kind in "iu"
-    wide = time.astype(np.int64 if exact else np.float64)
     if rule.reference == "epoch":
         # Whole counts are subtracted first: a float64 epoch in nanoseconds has a step of 256 ns.
         whole, rest_ns = divmod(timestamp_ns, rule.unit_ns)
     elif rule.reference == "stamp":
         whole, rest_ns = 0, -origin_ns
     else:
-        whole, rest_ns = wide.min(), 0
-    kernel = points_kernels.offsets_of_integers if exact else points_kernels.offsets_of_floats
-    fits = kernel(wide, wide.dtype.type(whole), rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS)
+        whole, rest_ns = time.min().item(), 0
+    if time.dtype.kind in "iu":
+        exact = time.astype(np.int64)
+        fits = points_kernels.offsets_of_integers(
+            exact, int(whole), rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS
+        )
+    else:
+        fits = points_kernels.offsets_of_floats(
+            time.astype(np.float64), float(whole), rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS
+        )
     return offset if fits else None
 
 

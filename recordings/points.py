@@ -36,9 +36,11 @@ class RawPoints(NamedTuple):
 
     def take(self, keep: Mask) -> RawPoints:
         """Return the points chosen by a (N,) mask."""
-        columns = (self.intensity, self.ring, self.time)
-        chosen = (None if column is None else column[keep] for column in columns)
-        return RawPoints(self.xyz_m[keep], *chosen, self.time_name)
+        intensity, ring, time = (
+            None if column is None else column[keep]
+            for column in (self.intensity, self.ring, self.time)
+        )
+        return RawPoints(self.xyz_m[keep], intensity, ring, time, self.time_name)
 
 
 def pick(names: Iterable[str], wanted: tuple[str, ...]) -> str | None:
