@@ -15,11 +15,12 @@ from loop.landing import local_copy, registered
 from loop.workspace import Workspace
 from recordings.discovery import Source
 from recordings.open import open_recording
-from recordings.quality import Finding, QualityCheck
+from recordings.quality import Facts, Finding, QualityCheck
 from recordings.recording import Recording
 from reporting.pictures import bev_png
 from scene.box import Boxes, count_points
 from scene.errors import DataError
+from scene.image import Image
 from scene.recording import RecordingId
 from scene.sweep import Sweep
 from storage import layout, lineage, schemas
@@ -99,7 +100,7 @@ class _Ingest:
         self.workspace = workspace
         self.source = source
         self.spool = LocalStore(folder)
-        self.check = QualityCheck()
+        self.check = QualityCheck(Facts())
         self.truth: dict[int, Boxes] = {}
         self.times: list[int] = []
 
@@ -109,6 +110,7 @@ class _Ingest:
         try:
             with local_copy(self.workspace, self.source) as path:
                 opened = open_recording(path, self.source.name, self.source.part)
+                self.check = QualityCheck(Facts.of(opened))
                 summary = write_sweeps(
                     self.spool,
                     "sweeps.parquet",
@@ -122,22 +124,28 @@ class _Ingest:
         except DataError as error:
             damage = _problem(opened, ()) if opened is not None else ""
             return self._finish(opened, None, (), damage or str(error))
-        findings = tuple(self.check.finish(opened.trajectory, opened.calibration))
+        findings = tuple(self.check.finish())
         return self._finish(opened, summary, findings, _problem(opened, findings))
 
     def _spool_images(self, opened: Recording) -> None:
         """Write the images while the landed files are at hand."""
-        write_images(self.spool, "images.parquet", opened.images())
+        write_images(self.spool, "images.parquet", self._checked_images(opened))
+
+    def _checked_images(self, opened: Recording) -> Iterator[Image]:
+        for image in opened.images():
+            self.check.add_image(image.sensor, image.timestamp_ns)
+            yield image
 
     def _checked(self, opened: Recording) -> Iterator[Sweep]:
         """Pass sweeps on, feeding the sanity rules and counting points in ground-truth boxes."""
         truth = opened.ground_truth or {}
         for sweep in opened.sweeps():
-            self.check.add(sweep)
             self.times.append(sweep.timestamp_ns)
-            if sweep.timestamp_ns in truth:
-                boxes = truth[sweep.timestamp_ns]
-                self.truth[sweep.timestamp_ns] = count_points(sweep.points_ego_m, boxes)
+            boxes = truth.get(sweep.timestamp_ns)
+            if boxes is not None:
+                boxes = count_points(sweep.points_ego_m, boxes)
+                self.truth[sweep.timestamp_ns] = boxes
+            self.check.add(sweep, boxes)
             yield sweep
 
     def _finish(

@@ -16,7 +16,7 @@ from recordings.mcap import McapRecording
 from recordings.mcap_file import McapFile
 from recordings.open import open_recording
 from recordings.pcd_file import read_points
-from recordings.quality import QualityCheck
+from recordings.quality import Facts, QualityCheck
 from recordings.recording import Damage, Recording
 from scene.box import Boxes, count_points
 from scene.errors import FormatError
@@ -120,8 +120,7 @@ def test_nav2_trajectory_equals_the_tf_messages_interpolated_by_scipy() -> None:
     recording = open_recording(path)
     assert recording.sensor == ""
     assert list(recording.sweeps()) == []
-    check = QualityCheck()
-    codes = [f.code for f in check.finish(recording.trajectory, recording.calibration)]
+    codes = [finding.code for finding in QualityCheck(Facts.of(recording)).finish()]
     assert codes == ["REC001"]
     edges = _transforms_of(path)
     correction, odometry = edges["map", "odom"], edges["odom", "base_link"]
@@ -240,7 +239,7 @@ def test_kitti_boxes_poses_and_ground() -> None:
     recording = KittiRecording(folder, RecordingId("drive_0001"))
     assert recording.ground_truth is not None
     assert sum(len(boxes) for boxes in recording.ground_truth.values()) == 572
-    check, counts, num_points = QualityCheck(), [], 0
+    check, counts, num_points = QualityCheck(Facts.of(recording)), [], 0
     for sweep in recording.sweeps():
         check.add(sweep)
         boxes = recording.ground_truth[sweep.timestamp_ns]
@@ -250,7 +249,7 @@ def test_kitti_boxes_poses_and_ground() -> None:
     assert num_points == 2_229_878
     # Boxes stand on the ground and hold the object: a bottom-centre mistake empties small ones.
     assert np.mean(np.array(counts) >= 5) > 0.95
-    found = check.finish(recording.trajectory, recording.calibration)
+    found = check.finish()
     assert [finding.code for finding in found if finding.severity == "error"] == []
     assert "REC013" not in {finding.code for finding in found}  # the ground is at z = 0
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from recordings.quality import Finding, QualityCheck
+from recordings.quality import RULES, Facts, Finding, QualityCheck
 from recordings.recording import empty_trajectory, identity_trajectory
 from scene.calibration import Calibration
 from scene.pose import SE3, Trajectory
 from scene.sweep import Sweep
 
 PERIOD = 100_000_000
+START = 1_700_000_000_000_000_000
 KNOWN = Calibration({"lidar": SE3.identity()})
 
 
@@ -25,14 +26,15 @@ def sweep(time: int, *, num: int = 900, ground_m: float = 0.0, seed: int | None 
 def findings(
     sweeps: list[Sweep], trajectory: Trajectory | None = None, calibration: Calibration = KNOWN
 ) -> dict[str, Finding]:
-    check = QualityCheck()
-    for one in sweeps:
-        check.add(one)
     times = [one.timestamp_ns for one in sweeps]
     if trajectory is None:
         trajectory = identity_trajectory(times) if times else empty_trajectory()
-    found = check.finish(trajectory, calibration)
+    check = QualityCheck(Facts(trajectory, calibration, "lidar"))
+    for one in sweeps:
+        check.add(one)
+    found = check.finish()
     assert all(finding.message and finding.remedy for finding in found)
+    assert all(finding.remedy == RULES[finding.code].remedy for finding in found)
     return {finding.code: finding for finding in found}
 
 
@@ -117,6 +119,6 @@ def test_constant_intensity() -> None:
 
 def test_errors_come_first() -> None:
     assumed = Calibration({"lidar": SE3.identity()}, frozenset({"lidar"}))
-    check = QualityCheck()
-    codes = [finding.code for finding in check.finish(empty_trajectory(), assumed)]
+    check = QualityCheck(Facts(empty_trajectory(), assumed, "lidar"))
+    codes = [finding.code for finding in check.finish()]
     assert codes == ["REC001", "REC007"]
