@@ -8,8 +8,7 @@ from typing import Final
 import numpy as np
 
 from recordings.rules import Facts, Finding, Rule
-from recordings.sweep_look import FAR_M, SweepLook
-from scene.types import Float64, Int64
+from recordings.sweep_look import SweepLook
 
 SOME_EMPTY: Final = Rule(
     "REC003", "warning", "some sweeps are empty",

@@ -43,7 +43,9 @@ class PoseRules:
     def finish(self) -> Iterator[Finding]:
         """Give what was found."""
         if self._assumed:
-            yield NO_POSES.found("no ego poses in the recording: the vehicle is taken to stand still")
+            yield NO_POSES.found(
+                "no ego poses in the recording: the vehicle is taken to stand still"
+            )
             return
         if len(self._times):
             yield from self._about_cover()

@@ -34,12 +34,12 @@ def extremes(
 
     Looks at every fourth point: a quarter of the time, and it is not about single points.
     """
-    low, high, saturated = np.float32(np.inf), np.float32(-np.inf), 0
+    low, high, saturated = np.inf, -np.inf, 0
     first, last = offset_ns[0], offset_ns[0]
     for i in range(0, len(intensity), _STEP):
-        value = intensity[i]
+        value = float(intensity[i])
         low, high = min(low, value), max(high, value)
-        saturated += value >= np.float32(1.0)
+        saturated += value >= 1.0
         first, last = min(first, offset_ns[i]), max(last, offset_ns[i])
     return low, high, saturated / (1 + (len(intensity) - 1) // _STEP), first, last
 
@@ -71,7 +71,8 @@ def profile(
     Args:
         points_m: (N, 3) ego frame.
         origin_m: where the lidar sits.
-        low_m, high_m: heights between which a point counts as standing on the ground.
+        low_m: height above which a point counts as standing on the ground,
+        high_m: and below which.
         max_range_m: how far a standing point may be.
         count: (S,) all points.
         standing: (S,) standing points.

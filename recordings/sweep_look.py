@@ -69,9 +69,7 @@ class SweepLook:
         if beyond:
             self.num_not_finite = int((~np.isfinite(sweep.points_ego_m)).any(axis=1).sum())
             self.num_far = beyond - self.num_not_finite
-        low, high, saturated, first, last = sweep_kernels.extremes(
-            sweep.intensity, sweep.offset_ns
-        )
+        low, high, saturated, first, last = sweep_kernels.extremes(sweep.intensity, sweep.offset_ns)
         self.intensity_min, self.intensity_max = float(low), float(high)
         self.saturated = float(saturated)
         self.first_offset_ns, self.last_offset_ns = int(first), int(last)

@@ -104,7 +104,9 @@ class TimeRules:
         times = self._times.to_numpy()
         assumed = self._facts.calibration.assumed
         if ASSUMED_CLOCK in assumed:
-            yield CLOCK_ASSUMED.found("no times in the recording: sweeps are taken to be 0.1 s apart")
+            yield CLOCK_ASSUMED.found(
+                "no times in the recording: sweeps are taken to be 0.1 s apart"
+            )
         elif len(times):
             yield from _about_era(times)
         if len(times) >= 2:
@@ -192,12 +194,12 @@ def _about_shift(times: Int64, poses: Int64) -> Iterator[Finding]:
     begin_ns, end_ns = int(poses[0] - times[0]), int(poses[-1] - times[-1])
     slack_ns = float(np.median(np.diff(times)) + 2 * np.median(np.diff(poses)))
     shift_ns = (begin_ns + end_ns) // 2
-    if begin_ns * end_ns > 0 and abs(begin_ns - end_ns) < slack_ns / 2:
-        if abs(shift_ns) > max(_MIN_SHIFT_NS, slack_ns):
-            yield POSES_SHIFTED.found(
-                f"ego poses begin and end {abs(shift_ns) / 1e9:.2f} s "
-                f"{'after' if shift_ns > 0 else 'before'} the sweeps"
-            )
+    same = begin_ns * end_ns > 0 and abs(begin_ns - end_ns) < slack_ns / 2
+    if same and abs(shift_ns) > max(_MIN_SHIFT_NS, slack_ns):
+        side = "after" if shift_ns > 0 else "before"
+        yield POSES_SHIFTED.found(
+            f"ego poses begin and end {abs(shift_ns) / 1e9:.2f} s {side} the sweeps"
+        )
 
 
 def _about_images(sensor: str, stamps: Int64, times: Int64) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ def sweep(time: int, *, num: int = 900, ground_m: float = 0.0, seed: int | None 
         [rng.uniform(-14, 14, num), rng.uniform(-14, 14, num), rng.normal(ground_m, 0.02, num)], 1
     ).astype(np.float32)
     intensity = rng.uniform(0, 1, num).astype(np.float32)
-    return Sweep(time, points, intensity, np.zeros(num, np.int32))
+    return Sweep(START + time, points, intensity, np.zeros(num, np.int32))
 
 
 def findings(
@@ -69,7 +69,7 @@ def test_points_that_are_not_finite() -> None:
 def test_time_order_and_gaps() -> None:
     back = findings([sweep(0), sweep(2 * PERIOD), sweep(PERIOD)])
     assert back["REC005"].severity == "error"
-    assert f"sweep 2 at {PERIOD} ns" in back["REC005"].message
+    assert f"sweep 2 at {START + PERIOD} ns" in back["REC005"].message
     gap = findings([*regular(8), sweep(12 * PERIOD)])
     assert "rate of 10.0 Hz, the longest 0.50 s" in gap["REC006"].message
 
@@ -82,7 +82,7 @@ def test_assumptions() -> None:
 
 
 def test_sweeps_outside_the_poses() -> None:
-    found = findings(regular(), identity_trajectory([0, 2 * PERIOD]))
+    found = findings(regular(), identity_trajectory([START, START + 2 * PERIOD]))
     assert found["REC009"].severity == "error"
     assert "6 sweeps lie up to 0.70 s outside" in found["REC009"].message
     assert "no ego poses" in findings(regular(), empty_trajectory())["REC009"].message
@@ -94,12 +94,12 @@ def test_a_driver_that_hangs() -> None:
 
 
 def test_poses_that_jump() -> None:
-    times = np.arange(10, dtype=np.int64) * PERIOD
+    times = START + np.arange(10, dtype=np.int64) * PERIOD
     place = np.zeros((10, 3))
     place[6:, 0] = 40.0
     quat = np.tile([1.0, 0, 0, 0], (10, 1))
     found = findings(regular(), Trajectory(times, quat, place))
-    assert f"jumps 1 times, by up to 40.0 m at {6 * PERIOD} ns" in found["REC012"].message
+    assert f"jumps 1 times, by up to 40.0 m at {START + 6 * PERIOD} ns" in found["REC012"].message
     place[6:, 0] = 8.0  # 80 m/s is fast, not a jump
     assert findings(regular(), Trajectory(times, quat, place)) == {}
 
