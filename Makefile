@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV) || { echo "install the venv module: apt-get install python3-venv"; exit 1; }
 	@$(PIP) install -c constraints.txt --upgrade pip setuptools wheel
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[train,label-studio,dev]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[train,dev]'
 	@touch $@
 
 demo: $(READY) ## One turn of the loop on a generated fleet; DATA=path runs it on your recordings
@@ -45,7 +45,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-oracle: $(VENV)/.oracle ## The official nuScenes devkit, as a test oracle
+oracle: $(VENV)/.oracle ## Official devkits and clients that tests compare with
 
 $(VENV)/.oracle: $(READY)
 	@$(PIP) install -c constraints.txt -e '.[oracle]' --no-build-isolation

@@ -61,7 +61,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def sdk(server):
-    client = pytest.importorskip("label_studio_sdk", reason="pip install 'starloop[label-studio]'")
+    client = pytest.importorskip("label_studio_sdk", reason="make oracle")
     return client.LabelStudio(base_url=server.url, api_key=server.api_key)
 
 
