@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +21,21 @@ class LabelingConfig:
     url: str = ""
     api_key: str = field(default="", repr=False)
     project: str = "starloop"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestConfig:
+    """What is done to recordings on their way into the bucket.
+
+    Attributes:
+        deskew: `auto` takes the ego motion out of sweeps that their source calls raw, `always` also
+            out of those of which nothing is said, `never` stores them as they came.
+        odometry: `auto` finds the ego poses from the points where a recording holds none and the
+            package for it is installed, `never` takes the vehicle to stand still.
+    """
+
+    deskew: Literal["auto", "never", "always"] = "auto"
+    odometry: Literal["auto", "never"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from loop.landing import local_copy, registered
 from loop.workspace import Workspace
 from recordings.discovery import Source
 from recordings.open import open_recording
+from recordings.prepare import compensated_by, prepare
 from recordings.quality import Facts, Finding, QualityCheck
 from recordings.recording import Recording
 from reporting.pictures import bev_png
@@ -74,7 +75,11 @@ def ingest_recording(workspace: Workspace, recording: RecordingId) -> IngestResu
 def previous(workspace: Workspace, recording: RecordingId, digest: str) -> IngestResult | None:
     """Return the earlier result for the same landed bytes, or None."""
     rows = workspace.tables.read("recordings", {"recording": recording}).to_pylist()
-    if not rows or rows[0]["source_digest"] != digest or rows[0]["code_version"] != CODE_VERSION:
+    if (
+        not rows
+        or rows[0]["source_digest"] != digest
+        or rows[0]["code_version"] != _version(workspace)
+    ):
         return None
     row = rows[0]
     if row["status"] == "ok" and not workspace.store.exists(layout.sweeps(recording)):
@@ -91,6 +96,11 @@ def previous(workspace: Workspace, recording: RecordingId, digest: str) -> Inges
         digest=row["sweeps_digest"],
         findings=tuple(Finding(**finding) for finding in json.loads(row["findings"])),
     )
+
+
+def _version(workspace: Workspace) -> str:
+    """Return what the stored bytes depend on besides the landed ones: the code and its settings."""
+    return f"{CODE_VERSION} deskew={workspace.ingest.deskew}"
 
 
 class _Ingest:
@@ -110,6 +120,7 @@ class _Ingest:
         try:
             with local_copy(self.workspace, self.source) as path:
                 opened = open_recording(path, self.source.name, self.source.part)
+                opened = prepare(opened, self.workspace.ingest.deskew)
                 self.check = QualityCheck(Facts.of(opened))
                 summary = write_sweeps(
                     self.spool,
@@ -119,6 +130,7 @@ class _Ingest:
                     opened.calibration,
                     sensor=opened.sensor,
                     motion=opened.motion,
+                    compensated_by=compensated_by(opened),
                 )
                 self._spool_images(opened)
         except DataError as error:
@@ -244,7 +256,7 @@ class _Ingest:
             "size_bytes": result.size_bytes,
             "has_ground_truth": bool(self.truth),
             "sweeps_digest": result.digest,
-            "code_version": CODE_VERSION,
+            "code_version": _version(self.workspace),
             "findings": json.dumps([asdict(finding) for finding in result.findings]),
         }
         rows = pa.Table.from_pylist([row], schema=schemas.RECORDINGS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from labeling.backend import LabelBackend
 from labeling.embedded import EmbeddedBackend
-from loop.config import LabelingConfig, LoopConfig
+from loop.config import IngestConfig, LabelingConfig, LoopConfig
 from storage.open import StoreConfig, open_store
 from storage.store import ObjectStore
 from storage.tables import Tables
@@ -24,6 +24,7 @@ class Workspace:
         config: policies of the loop.
         labeling: which labelling backend to use.
         landing_prefix: look only at landed objects below this key.
+        ingest: what is done to recordings on their way in.
     """
 
     store_config: StoreConfig
@@ -33,6 +34,7 @@ class Workspace:
     config: LoopConfig = field(default_factory=LoopConfig)
     labeling: LabelingConfig = field(default_factory=LabelingConfig)
     landing_prefix: str = ""
+    ingest: IngestConfig = field(default_factory=IngestConfig)
 
     @classmethod
     def open(
@@ -42,6 +44,7 @@ class Workspace:
         config: LoopConfig | None = None,
         labeling: LabelingConfig | None = None,
         landing_prefix: str = "",
+        ingest: IngestConfig | None = None,
     ) -> Workspace:
         """Open (and create where missing) the bucket and the landing place."""
         opened = open_store(store)
@@ -53,6 +56,7 @@ class Workspace:
             config or LoopConfig(),
             labeling or LabelingConfig(),
             landing_prefix,
+            ingest or IngestConfig(),
         )
 
     def label_backend(self) -> LabelBackend:

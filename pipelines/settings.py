@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from loop.config import LabelingConfig, LoopConfig
+from loop.config import IngestConfig, LabelingConfig, LoopConfig
 from loop.workspace import Workspace
 from scene.errors import ConfigError
 from storage.open import StoreConfig
@@ -52,6 +52,14 @@ class LabelingSettings(BaseModel):
     url: str = "http://127.0.0.1:8080"
     api_key: SecretStr = SecretStr("")
     project: str = "starloop"
+
+
+class IngestSettings(BaseModel):
+    """What is done to recordings on their way in; see `loop.config.IngestConfig`."""
+
+    model_config = _FROZEN
+    deskew: Literal["auto", "never", "always"] = "auto"
+    odometry: Literal["auto", "never"] = "auto"
 
 
 class PolicySettings(BaseModel):
@@ -101,6 +109,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     landing: StoreSettings = StoreSettings()
     landing_prefix: str = ""
+    ingest: IngestSettings = IngestSettings()
     labeling: LabelingSettings = LabelingSettings()
     loop: PolicySettings = PolicySettings()
     serving: ServingSettings = ServingSettings()
@@ -118,6 +127,7 @@ class Settings(BaseSettings):
                 project=self.labeling.project,
             ),
             self.landing_prefix,
+            IngestConfig(**self.ingest.model_dump()),
         )
 
 

@@ -72,6 +72,7 @@ def write_sweeps(
     sensor: str,
     step_m: float = codec.DEFAULT_STEP_M,
     motion: Motion = "unknown",
+    compensated_by: str = "",
 ) -> SweepsSummary:
     """Write sweeps as one object, all or nothing; the same input gives the same bytes.
 
@@ -86,6 +87,8 @@ def write_sweeps(
         sensor: name of the lidar in `calibration`.
         step_m: resolution of coordinates, see `storage.codec`.
         motion: whether the points are motion compensated, see `scene.sweep`.
+        compensated_by: who did that: "source" or "ingest"; what ingest did can be undone with the
+            stored poses, see `recordings.deskew.undo`.
 
     Raises:
         DataError: if there is no sweep, times do not strictly increase, or points are not finite.
@@ -94,6 +97,8 @@ def write_sweeps(
     meta = {"version": 1, "sensor": sensor, "step_m": step_m, **_calibration_to_dict(calibration)}
     if motion != "unknown":
         meta["motion"] = motion
+    if compensated_by:
+        meta["compensated_by"] = compensated_by
     schema = SWEEP_SCHEMA.with_metadata({_META: json.dumps(meta, sort_keys=True).encode()})
     num_sweeps = num_points = 0
     last_ns: int | None = None
@@ -129,6 +134,7 @@ class SweepFile:
         sensor: name of the lidar in `calibration`.
         calibration: as it was when the recording was ingested.
         motion: whether the points are motion compensated.
+        compensated_by: "source", "ingest", or empty where nobody did or said so.
         trajectory: `map_SE3_ego` at the sweep times.
     """
 
@@ -153,6 +159,7 @@ class SweepFile:
         self.sensor = str(meta["sensor"])
         self.calibration = _calibration_from_dict(meta)
         self.motion: Motion = meta.get("motion", "unknown")
+        self.compensated_by = str(meta.get("compensated_by", ""))
         self.trajectory = _trajectory(
             self.timestamps_ns, np.stack(index[2:], axis=1).astype(np.float64)
         )
