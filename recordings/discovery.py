@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from recordings import nuscenes_scenes
 from recordings.uploads import Cache, Folder, Read, Rule, Stat
 from scene.recording import RecordingId
 
@@ -51,6 +52,13 @@ RULES: Final = (
         ),
         whole=True,
         above=re.compile(r"calib_[^/]*\.txt"),
+    ),
+    Rule(
+        "nuScenes data set",
+        nuscenes_scenes.ROOT,
+        nuscenes_scenes.MEMBERS,
+        whole=True,
+        parts=nuscenes_scenes.scenes_of,
     ),
     Rule(
         "rosbag2 folder",

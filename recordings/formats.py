@@ -79,6 +79,12 @@ def _is_kitti_raw(folder: Path) -> bool:
     return (folder / "velodyne_points").is_dir() or any(folder.glob("velodyne_points*.tar.*"))
 
 
+def _is_nuscenes(folder: Path) -> bool:
+    named = ("sample_data.json", "sample_annotation.json", "calibrated_sensor.json")
+    tables = any(path.name in named for path in folder.glob("*/*.json"))
+    return tables or any(folder.glob("samples/LIDAR_*/*.bin"))
+
+
 FORMATS: Final = (
     Format(
         "argoverse2", "Argoverse 2 log folder", "recordings.argoverse2:open_argoverse2",
@@ -87,6 +93,10 @@ FORMATS: Final = (
     Format(
         "kitti", "KITTI raw drive folder", "recordings.kitti:open_kitti",
         is_folder=_is_kitti_raw,
+    ),
+    Format(
+        "nuscenes", "nuScenes data set folder", "recordings.nuscenes:open_nuscenes",
+        is_folder=_is_nuscenes,
     ),
     Format(
         "mcap", "ROS 2 MCAP (a file or a rosbag2 folder)", "recordings.mcap:open_mcap",

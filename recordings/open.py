@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from recordings.float_clouds import describe_floats
 from recordings.formats import FORMATS, files_in, head
 from recordings.recording import Recording
 from scene.errors import FormatError
@@ -61,6 +62,9 @@ def _describe(start: bytes) -> str:
     try:
         text = start.decode("utf-8")
     except UnicodeDecodeError:
+        scan = describe_floats(start)
+        if scan:
+            return f"this is {scan}"
         return f"no known format, begins with the bytes {start[:8].hex(' ')}"
     return f"this is text ({text.strip()[:40]!r}), whatever its name says"
 
