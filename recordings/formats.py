@@ -16,6 +16,8 @@ from recordings.recording import Recording
 from scene.recording import RecordingId
 
 MCAP_MAGIC: Final = b"\x89MCAP0\r\n"
+BAG1_MAGIC: Final = b"#ROSBAG V2.0\n"
+SQLITE_MAGIC: Final = b"SQLite format 3\0"
 HEAD_BYTES: Final = 4096
 
 
@@ -101,6 +103,10 @@ FORMATS: Final = (
     Format(
         "mcap", "ROS 2 MCAP (a file or a rosbag2 folder)", "recordings.mcap:open_mcap",
         is_file=is_mcap, is_folder=_holds(is_mcap),
+    ),
+    Format(
+        "rosbag1", "ROS 1 bag", "recordings.rosbag1:open_rosbag1",
+        is_file=lambda start: start.startswith(b"#ROSBAG V"),
     ),
     Format(
         "pcd", "PCD file or folder", "recordings.pcd:open_pcd",

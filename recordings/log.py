@@ -25,7 +25,7 @@ from recordings.point_times import sweep_period_ns
 from recordings.recording import ASSUMED_POSES, Damage, Recording, Topic
 from recordings.sweep_builder import SweepBuilder
 from scene.calibration import Calibration
-from scene.errors import FormatError
+from scene.errors import FormatError, FrameError
 from scene.image import Image
 from scene.recording import RecordingId
 from scene.signal import Signal
@@ -74,7 +74,7 @@ class LogRecording(Recording):
             raise FormatError(self._nothing_usable())
         self.sensor = self._lidar.frame if self._lidar else ""
         stamps = self._lidar.stamps_ns if self._lidar else []
-        tree = _frame_tree(scan)
+        tree = _frame_tree(scan, self.damage)
         ego, calibration = calibrate(tree, self.sensor)
         calibration = Calibration(calibration.ego_SE3_sensor, calibration.assumed, scan.cameras)
         self.trajectory, self.calibration = ego_trajectory(
@@ -182,11 +182,14 @@ def _choose_lidar(scan: Scan, name: RecordingId) -> Stream | None:
     return min(lidars, key=lambda stream: (-stream.num_bytes, stream.topic), default=None)
 
 
-def _frame_tree(scan: Scan) -> FrameTree:
+def _frame_tree(scan: Scan, damage: list[Damage]) -> FrameTree:
     """Return the transforms; an edge that several topics tell is taken from the fullest."""
     tree = FrameTree()
     for (parent, child), pose in scan.static.items():
-        tree.add_static(parent, child, pose)
+        try:
+            tree.add_static(parent, child, pose)
+        except FrameError as error:
+            damage.append(Damage("tf_static", str(error), f"transform from {child} to {parent}"))
     for edge, by_topic in scan.moving.items():
         if edge in tree.static:
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -16,10 +16,10 @@ from typing import BinaryIO, Final, NamedTuple
 from recordings.formats import MCAP_MAGIC
 from recordings.log_file import Channel, Schema
 from recordings.recording import Damage
+from recordings.unpack import unpack_all, unpack_part
 from scene.errors import FormatError
 
 MAGIC: Final = MCAP_MAGIC
-_MAX_CHUNK_BYTES: Final = 2**31
 _RECORD: Final = struct.Struct("<BQ")
 _MESSAGE: Final = struct.Struct("<HIQQ")
 _CHUNK: Final = struct.Struct("<QQQI")
@@ -122,7 +122,7 @@ class McapFile:
     def _chunk(self, body: memoryview, offset: int, damage: list[Damage]) -> memoryview | None:
         try:
             compression, size, crc, packed = _chunk_header(body)
-            records = _decompress(compression, packed, size)
+            records = unpack_all(compression, packed, size)
         except (FormatError, struct.error) as error:
             self._note(damage, offset, f"chunk cannot be decompressed: {error}", "its messages")
             return None
@@ -142,7 +142,7 @@ class McapFile:
         body = memoryview(stream.read(size - offset - _RECORD.size))
         try:
             compression, _, _, packed = _chunk_header(body)
-            records = _decompress_part(compression, packed)
+            records = unpack_part(compression, packed)
         except (FormatError, struct.error):
             return
         yield Block(offset, size, memoryview(_whole_records(records)))
@@ -192,73 +192,6 @@ def _chunk_header(body: memoryview) -> tuple[str, int, int, memoryview]:
     compression, at = _text(body, _CHUNK.size)
     (packed,) = struct.unpack_from("<Q", body, at)
     return compression, size, crc, body[at + 8 : at + 8 + packed]
-
-
-def _decompress(compression: str, packed: memoryview, size: int) -> bytes | memoryview:
-    if size > _MAX_CHUNK_BYTES:
-        raise FormatError(f"chunk announces {size} bytes, at most {_MAX_CHUNK_BYTES}")
-    if not compression:
-        return packed
-    records = _codec(compression)[0](packed, size)
-    if len(records) != size:
-        raise FormatError(f"{len(records)} bytes came out, {size} were announced")
-    return records
-
-
-def _decompress_part(compression: str, packed: memoryview) -> bytes | memoryview:
-    return _codec(compression)[1](packed) if compression else packed
-
-
-def _codec(
-    compression: str,
-) -> tuple[Callable[[memoryview, int], bytes], Callable[[memoryview], bytes]]:
-    """Return decompress-all and decompress-what-is-there of a compression name."""
-    if compression == "zstd":
-        return _zstd_all, _zstd_part
-    if compression == "lz4":
-        return _lz4_all, _lz4_part
-    raise FormatError(f"unknown compression {compression!r}; supported: zstd, lz4, none")
-
-
-def _zstd_all(packed: memoryview, size: int) -> bytes:
-    import zstandard
-
-    try:
-        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
-    except zstandard.ZstdError as error:
-        raise FormatError(f"zstd: {error}") from error
-
-
-def _zstd_part(packed: memoryview) -> bytes:
-    import zstandard
-
-    stream = zstandard.ZstdDecompressor().decompressobj()
-    records = bytearray()
-    try:
-        for start in range(0, len(packed), 4096):  # a broken block costs no more than itself
-            records += stream.decompress(packed[start : start + 4096])
-    except zstandard.ZstdError:
-        return bytes(records)
-    return bytes(records)
-
-
-def _lz4_all(packed: memoryview, size: int) -> bytes:
-    import lz4.frame
-
-    try:
-        stream = lz4.frame.LZ4FrameDecompressor()
-        return stream.decompress(packed, max_length=size)
-    except (RuntimeError, EOFError) as error:
-        raise FormatError(f"lz4: {error}") from error
-
-
-def _lz4_part(packed: memoryview) -> bytes:
-    import lz4.frame
-
-    try:
-        return lz4.frame.LZ4FrameDecompressor().decompress(packed)
-    except (RuntimeError, EOFError):
-        return b""
 
 
 def _whole_records(records: bytes | memoryview) -> bytes | memoryview:

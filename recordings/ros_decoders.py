@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -67,8 +67,8 @@ def transforms(channel: Channel) -> Decoder:
     """TFMessage; those of a topic `tf_static` hold for ever."""
     static = channel.topic.endswith("tf_static")
 
-    def convert(message: Any) -> Iterator[LogMessage]:
-        return (_transform(item, static) for item in message.transforms)
+    def convert(message: Any) -> list[LogMessage]:
+        return [_transform(item, static) for item in message.transforms]
 
     return _decoder(channel, "poses", convert)
 
@@ -202,7 +202,16 @@ def _signal(
     return SignalMessage(kind, frame_name(header.frame_id), fields, stamp_ns(header), values)
 
 
-def _decoder(channel: Channel, use: str, convert: Callable[[Any], Any]) -> Decoder:
+def _decoder(channel: Channel, use: str, convert: Callable[[Any], Sequence[LogMessage]]) -> Decoder:
     """Return a decoder that converts the deserialised messages."""
     read = deserializer(channel)
-    return Decoder(use, lambda data, _log_time_ns: convert(read(data)))
+
+    def decode(data: memoryview, _log_time_ns: int) -> Sequence[LogMessage]:
+        message = read(data)
+        try:
+            return convert(message)
+        except (AttributeError, TypeError, ValueError, IndexError) as error:
+            what = f"{channel.type_name}, as the file defines it, is not the usual one: {error}"
+            raise FormatError(what) from error
+
+    return Decoder(use, decode)

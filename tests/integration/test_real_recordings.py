@@ -323,6 +323,9 @@ def test_every_file_of_the_collection_is_read_or_refused_with_a_reason() -> None
         "mcap_nav2_turtlebot": "mcap",
         "pcd_cloudini_lidar_xyzi": "pcd",
         "pcd_pcl": "pcd",
+        "rosbag1_derived_pandaset_002_front_ros1": "rosbag1",
+        "rosbag1_evo_tf_example": "rosbag1",
+        "rosbag1_husky_outdoor_test1": "rosbag1",
         "rosbag2_db3_nebula_velodyne_vlp16_1673400472138016708": "pcd",
         "rosbag2_db3_nebula_velodyne_vlp32_1713492677464078412": "pcd",
     }

@@ -77,41 +77,11 @@ def serialize(message: Any, *, little_endian: bool = True) -> bytes:
     return bytes(types().serialize_cdr(message, message.__msgtype__, little_endian=little_endian))
 
 
-class RosWriter:
-    """Appends messages to an MCAP; use as a context manager."""
+class MessageWriter:
+    """Makes messages; where they go, a subclass says."""
 
-    def __init__(self, path: Path, *, chunk_bytes: int = 4096, compression: str = "zstd") -> None:
-        from mcap.writer import CompressionType, Writer
-
-        self._stream = path.open("wb")
-        kind = {"zstd": CompressionType.ZSTD, "lz4": CompressionType.LZ4, "": CompressionType.NONE}
-        self._writer = Writer(
-            self._stream, chunk_size=chunk_bytes, compression=kind[compression],
-            use_chunking=chunk_bytes > 0,
-        )  # fmt: skip
-        self._writer.start(profile="ros2", library="test")
-        self._channels: dict[tuple[str, str], int] = {}
-
-    def __enter__(self) -> RosWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._writer.finish()
-        self._stream.close()
-
-    def write(self, topic: str, message: Any, time_ns: int, *, little_endian: bool = True) -> None:
-        kind = message.__msgtype__
-        if (topic, kind) not in self._channels:
-            text, _ = types().generate_msgdef(kind, ros_version=2)
-            schema = self._writer.register_schema(kind, "ros2msg", text.encode())
-            self._channels[topic, kind] = self._writer.register_channel(topic, "cdr", schema)
-        data = serialize(message, little_endian=little_endian)
-        self._writer.add_message(self._channels[topic, kind], time_ns, data, time_ns)
+    def write(self, topic: str, message: Any, time_ns: int) -> None:
+        raise NotImplementedError
 
     def cloud(self, topic: str, time_ns: int, frame: str, points: np.ndarray) -> None:
         self.write(topic, cloud_message(time_ns, frame, points), time_ns)
@@ -162,3 +132,74 @@ class RosWriter:
             track = str(boxes.track_id[i])
             detections.append(make("vision_msgs/msg/Detection3D", head, results, box, track))
         self.write(topic, make("vision_msgs/msg/Detection3DArray", head, detections), time_ns)
+
+    def imu(self, topic: str, time_ns: int, frame: str, values: np.ndarray) -> None:
+        """Orientation x y z w, rates, accelerations: (10,)."""
+        turn = make("geometry_msgs/msg/Quaternion", *values[:4].tolist())
+        rate = make("geometry_msgs/msg/Vector3", *values[4:7].tolist())
+        force = make("geometry_msgs/msg/Vector3", *values[7:].tolist())
+        zero = np.zeros(9)
+        message = make(
+            "sensor_msgs/msg/Imu", header(time_ns, frame), turn, zero, rate, zero, force, zero
+        )
+        self.write(topic, message, time_ns)
+
+    def gnss(self, topic: str, time_ns: int, place: tuple[float, float, float]) -> None:
+        status = make("sensor_msgs/msg/NavSatStatus", 1, 1)
+        covariance = np.diag([4.0, 9.0, 16.0]).reshape(-1)
+        message = make(
+            "sensor_msgs/msg/NavSatFix", header(time_ns, "gps"), status, *place, covariance, 2
+        )
+        self.write(topic, message, time_ns)
+
+    def camera(self, topic: str, time_ns: int, frame: str, matrix: np.ndarray) -> None:
+        region = make("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
+        message = make(
+            "sensor_msgs/msg/CameraInfo", header(time_ns, frame), 480, 640, "plumb_bob",
+            np.arange(5.0), matrix.reshape(-1), np.eye(3).reshape(-1), np.zeros(12), 0, 0, region,
+        )  # fmt: skip
+        self.write(topic, message, time_ns)
+
+    def image(self, topic: str, time_ns: int, frame: str, data: bytes) -> None:
+        message = make(
+            "sensor_msgs/msg/CompressedImage", header(time_ns, frame), "rgb8; jpeg compressed bgr8",
+            np.frombuffer(data, np.uint8),
+        )  # fmt: skip
+        self.write(topic, message, time_ns)
+
+
+class RosWriter(MessageWriter):
+    """Appends messages to an MCAP; use as a context manager."""
+
+    def __init__(self, path: Path, *, chunk_bytes: int = 4096, compression: str = "zstd") -> None:
+        from mcap.writer import CompressionType, Writer
+
+        self._stream = path.open("wb")
+        kind = {"zstd": CompressionType.ZSTD, "lz4": CompressionType.LZ4, "": CompressionType.NONE}
+        self._writer = Writer(
+            self._stream, chunk_size=chunk_bytes, compression=kind[compression],
+            use_chunking=chunk_bytes > 0,
+        )  # fmt: skip
+        self._writer.start(profile="ros2", library="test")
+        self._channels: dict[tuple[str, str], int] = {}
+
+    def __enter__(self) -> RosWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._writer.finish()
+        self._stream.close()
+
+    def write(self, topic: str, message: Any, time_ns: int, *, little_endian: bool = True) -> None:
+        kind = message.__msgtype__
+        if (topic, kind) not in self._channels:
+            text, _ = types().generate_msgdef(kind, ros_version=2)
+            schema = self._writer.register_schema(kind, "ros2msg", text.encode())
+            self._channels[topic, kind] = self._writer.register_channel(topic, "cdr", schema)
+        data = serialize(message, little_endian=little_endian)
+        self._writer.add_message(self._channels[topic, kind], time_ns, data, time_ns)
