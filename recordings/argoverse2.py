@@ -1,6 +1,7 @@
 """Argoverse 2 sensor logs: a folder of Feather files.
 
-Points and boxes are already in the ego frame at the sweep's time, so no calibration is applied.
+Points of all lidars lie together, moved to the ego frame at the sweep's time, as boxes do, so no
+calibration is applied to them. Images stay where they are, with their own times.
 The PandaSet export in the same layout (float32 points, no `laser_number`) reads the same way.
 Layout: github.com/argoverse/av2-api, `datasets/sensor`.
 """
@@ -8,36 +9,36 @@ Layout: github.com/argoverse/av2-api, `datasets/sensor`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.feather
 
+from recordings.argoverse2_rig import POSE_COLUMNS, find_images, read_rig
+from recordings.feather import matrix, read_feather
 from recordings.points import INTENSITY_NAMES, RawPoints, pick
 from recordings.recording import (
     ASSUMED_POSES,
     Damage,
     Recording,
+    Topic,
     identity_trajectory,
 )  # fmt: skip
 from recordings.sweep_builder import SweepBuilder
 from recordings.tracks import with_velocities
 from scene.box import Boxes
-from scene.calibration import Calibration
 from scene.errors import FormatError
+from scene.image import Image
 from scene.pose import SE3, Trajectory, quat_to_matrix
 from scene.recording import RecordingId
 from scene.sweep import Sweep
 from scene.taxonomy import to_category
-from scene.types import Float64
 
 LIDAR_FOLDER: Final = "sensors/lidar"
-_POSE_COLUMNS: Final = ("qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m")
-_LIDAR_NAMES: Final = ("up_lidar", "lidar_pandar64", "lidar")
 
 
 def open_argoverse2(path: Path, name: RecordingId, part: str = "") -> Argoverse2Recording:
@@ -50,6 +51,7 @@ class Argoverse2Recording(Recording):
     """One log. See `recordings.recording.Recording`."""
 
     format = "argoverse2"
+    motion = "compensated"
 
     def __init__(self, folder: Path, name: RecordingId) -> None:
         """Read poses, calibration and annotations.
@@ -61,15 +63,18 @@ class Argoverse2Recording(Recording):
         self.damage: list[Damage] = []
         self._files = _sweep_files(folder)
         times = [time for time, _ in self._files]
-        self.sensor, self.calibration = _calibration(folder)
+        lidars, self.calibration = read_rig(folder)
+        self.sensor = lidars[0]
+        self._images = find_images(folder)
         pose_file = folder / "city_SE3_egovehicle.feather"
         if pose_file.exists():
             self.trajectory = _trajectory(pose_file)
         else:
             self.trajectory = identity_trajectory(times)
             assumed = self.calibration.assumed | {ASSUMED_POSES}
-            self.calibration = Calibration(self.calibration.ego_SE3_sensor, assumed)
+            self.calibration = replace(self.calibration, assumed=assumed)
         self.ground_truth = self._ground_truth(folder / "annotations.feather", times)
+        self.topics = self._topics(lidars)
 
     def sweeps(self) -> Iterator[Sweep]:
         """Yield the sweeps, one file each."""
@@ -79,6 +84,21 @@ class Argoverse2Recording(Recording):
             sweep = builder.build(timestamp_ns, where, partial(_raw_points, path))
             if sweep is not None:
                 yield sweep
+
+    def images(self) -> Iterator[Image]:
+        """Yield the images of all cameras by reference, each with its own time."""
+        return iter(self._images)
+
+    def _topics(self, lidars: list[str]) -> list[Topic]:
+        """Return one row a sensor; the files hold the points of all lidars together."""
+        topics = [Topic(name, "lidar", len(self._files), "sweeps") for name in lidars]
+        counts = Counter(image.sensor for image in self._images)
+        topics += [Topic(name, "camera", counts[name], "images") for name in sorted(counts)]
+        topics.append(Topic("city_SE3_egovehicle", "poses", len(self.trajectory), "poses"))
+        if self.ground_truth is not None:
+            boxes = sum(len(boxes) for boxes in self.ground_truth.values())
+            topics.append(Topic("annotations", "cuboids", boxes, "boxes"))
+        return topics
 
     def _ground_truth(self, path: Path, times: list[int]) -> dict[int, Boxes] | None:
         if not path.exists():
@@ -102,25 +122,8 @@ def _sweep_files(folder: Path) -> list[tuple[int, Path]]:
     return sorted(files)
 
 
-def _read(path: Path, needed: tuple[str, ...]) -> pa.Table:
-    """Read a Feather file and check that it has the columns needed."""
-    try:
-        table = pyarrow.feather.read_table(path, memory_map=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FormatError(f"{path.name}: not a readable Feather file ({error})") from error
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        found = ", ".join(table.column_names)
-        raise FormatError(f"{path.name}: no column {', '.join(missing)}; columns: {found}")
-    return table
-
-
-def _matrix(table: pa.Table, names: tuple[str, ...]) -> Float64:
-    return np.stack([table.column(name).to_numpy().astype(np.float64) for name in names], axis=1)
-
-
 def _raw_points(path: Path) -> RawPoints:
-    table = _read(path, ("x", "y", "z"))
+    table = read_feather(path, ("x", "y", "z"))
 
     def column(name: str | None) -> np.ndarray[tuple[int], np.dtype[np.generic]] | None:
         return None if name is None else table.column(name).to_numpy()
@@ -132,29 +135,10 @@ def _raw_points(path: Path) -> RawPoints:
     return RawPoints(xyz, column(pick(names, INTENSITY_NAMES)), ring, offset, "offset_ns")
 
 
-def _calibration(folder: Path) -> tuple[str, Calibration]:
-    path = folder / "calibration" / "egovehicle_SE3_sensor.feather"
-    if not path.exists():
-        return "lidar", Calibration({"lidar": SE3.identity()}, frozenset({"lidar"}))
-    table = _read(path, ("sensor_name", *_POSE_COLUMNS))
-    poses = _matrix(table, _POSE_COLUMNS)
-    names = [str(name) for name in table.column("sensor_name").to_pylist()]
-    sensors = {
-        name: SE3.from_quaternion(pose[:4], pose[4:])
-        for name, pose in zip(names, poses, strict=True)
-    }
-    lidars = [*(name for name in _LIDAR_NAMES if name in sensors)]
-    lidars += sorted(name for name in sensors if "lidar" in name.lower())
-    if not lidars:
-        sensors["lidar"] = SE3.identity()
-        return "lidar", Calibration(sensors, frozenset({"lidar"}))
-    return lidars[0], Calibration(sensors)
-
-
 def _trajectory(path: Path) -> Trajectory:
-    table = _read(path, ("timestamp_ns", *_POSE_COLUMNS))
+    table = read_feather(path, ("timestamp_ns", *POSE_COLUMNS))
     times, first = np.unique(table.column("timestamp_ns").to_numpy(), return_index=True)
-    poses = _matrix(table, _POSE_COLUMNS)[first]
+    poses = matrix(table, POSE_COLUMNS)[first]
     norm = np.linalg.norm(poses[:, :4], axis=1, keepdims=True)
     if not np.all(norm > 0.5):
         raise FormatError(f"{path.name}: a quaternion has no length")
@@ -164,15 +148,15 @@ def _trajectory(path: Path) -> Trajectory:
 def _boxes_by_time(path: Path) -> dict[int, Boxes]:
     """Return the boxes of our categories by time, with the file's own counts of points."""
     size = ("length_m", "width_m", "height_m")
-    table = _read(path, ("timestamp_ns", "track_uuid", "category", *size, *_POSE_COLUMNS))
+    table = read_feather(path, ("timestamp_ns", "track_uuid", "category", *size, *POSE_COLUMNS))
     names = [to_category(str(name)) for name in table.column("category").to_pylist()]
     keep = np.array([name is not None for name in names], dtype=bool)
-    pose = _matrix(table, _POSE_COLUMNS)
+    pose = matrix(table, POSE_COLUMNS)
     rotation = quat_to_matrix(pose[:, :4]) if len(pose) else np.zeros((0, 3, 3))
     counted = "num_interior_pts" in table.column_names
     boxes = Boxes.make(
         pose[:, 4:],
-        _matrix(table, size),
+        matrix(table, size),
         np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]),
         [name or "" for name in names],
         track_id=[str(track) for track in table.column("track_uuid").to_pylist()],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from itertools import islice
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from recordings.open import open_recording
 from recordings.pcd_file import read_points
 from recordings.quality import Facts, QualityCheck
 from recordings.recording import Damage, Recording
-from scene.box import Boxes, count_points
+from scene.box import Boxes, count_points, points_in_boxes
 from scene.errors import FormatError
 from scene.recording import RecordingId
+from scene.taxonomy import to_category
+from tests.support.drawing import without_drawing
 from tests.support.shared_data import shared_data
 
 AV2 = "argoverse2/sensor/val/7fab2350-7eaf-3b7e-a39d-6937a4c1bede"
@@ -329,3 +332,48 @@ def test_every_file_of_the_collection_is_read_or_refused_with_a_reason() -> None
         "rosbag2_db3_nebula_velodyne_vlp16_1673400472138016708": "pcd",
         "rosbag2_db3_nebula_velodyne_vlp32_1713492677464078412": "pcd",
     }
+
+
+def test_argoverse2_poses_calibration_and_cuboids_equal_the_official_package() -> None:
+    pytest.importorskip("av2", reason="pip install --no-deps av2==0.3.6")
+    with without_drawing("av2"):
+        cuboids = importlib.import_module("av2.structures.cuboid").CuboidList
+        cameras = importlib.import_module("av2.geometry.camera.pinhole_camera").PinholeCamera
+        files = importlib.import_module("av2.utils.io")
+    folder = shared_data(AV2)
+    recording = open_recording(folder)
+    truth, trajectory = recording.ground_truth, recording.trajectory
+    assert truth is not None
+    poses = files.read_city_SE3_ego(folder)
+    assert len(poses) == len(trajectory) == 2706
+    for time in list(poses)[::50]:
+        found = trajectory.at(time)
+        np.testing.assert_allclose(found.translation_m, poses[time].translation, atol=1e-9)
+        np.testing.assert_allclose(found.rotation, poses[time].rotation, atol=1e-9)
+    sensors = files.read_ego_SE3_sensor(folder)
+    assert {"up_lidar", "down_lidar"} < set(sensors) == set(recording.calibration.ego_SE3_sensor)
+    for name, pose in sensors.items():
+        found = recording.calibration.of(name)
+        np.testing.assert_allclose(found.translation_m, pose.translation, atol=1e-9)
+        np.testing.assert_allclose(found.rotation, pose.rotation, atol=1e-9)
+    assert len(recording.calibration.cameras) == 9
+    for name, ours in recording.calibration.cameras.items():
+        theirs = cameras.from_feather(folder, name)
+        np.testing.assert_allclose(ours.matrix, theirs.intrinsics.K, atol=1e-9)
+        assert (ours.width_px, ours.height_px) == (theirs.width_px, theirs.height_px)
+    everything = cuboids.from_feather(folder / "annotations.feather").cuboids
+    total = 0
+    for sweep in recording.sweeps():
+        boxes = truth[sweep.timestamp_ns]
+        of_time = [c for c in everything if c.timestamp_ns == sweep.timestamp_ns]
+        of_time = [c for c in of_time if to_category(str(c.category)) is not None]
+        assert len(boxes) == len(of_time)
+        inside = points_in_boxes(sweep.points_ego_m, boxes)
+        for i, cuboid in enumerate(of_time):
+            flat = boxes.corners_bev_m()[i]
+            gap = np.linalg.norm(flat[:, None] - cuboid.vertices_m[None, :, :2], axis=2)
+            assert gap.min(axis=1).max() < 0.02  # cuboids lean a little with the road
+            mask = cuboid.compute_interior_points(sweep.points_ego_m.astype(np.float64))[1]
+            total += int(mask.sum())
+            assert abs(int(inside[i].sum()) - int(mask.sum())) <= 2
+    assert total > 5000

@@ -44,7 +44,22 @@ def write_log(folder: Path, *, poses: bool = True, calibration: bool = True) -> 
         "num_interior_pts": np.arange(count),
     }  # fmt: skip
     write(folder / "annotations.feather", boxes)
+    add_cameras(folder)
     return folder
+
+
+def add_cameras(folder: Path) -> None:
+    """Two cameras with times of their own."""
+    models = {
+        "sensor_name": ["front", "rear"], "fx_px": [1700.0, 1600.0], "fy_px": [1701.0, 1601.0],
+        "cx_px": [800.0, 810.0], "cy_px": [500.0, 510.0], "k1": [-0.2, 0.0], "k2": [0.1, 0.0],
+        "k3": [0.3, 0.0], "height_px": [1000, 900], "width_px": [1600, 1500],
+    }  # fmt: skip
+    write(folder / "calibration" / "intrinsics.feather", models)
+    for name, shift in (("front", 0), ("rear", 3_000_000)):
+        (folder / "sensors" / "cameras" / name).mkdir(parents=True)
+        for time in TIMES[:2]:
+            (folder / f"sensors/cameras/{name}/{time + shift}.jpg").write_bytes(b"\xff\xd8")
 
 
 def write(path: Path, columns: dict[str, object]) -> None:
@@ -68,6 +83,26 @@ def test_a_log_reads_back(tmp_path: Path) -> None:
     assert truth[TIMES[1]].num_points.tolist() == [1]
     # The person stands still along x in the map and walks 1 m/s along y.
     np.testing.assert_allclose(truth[TIMES[1]].velocity_xy_mps, [[0.0, 1.0]], atol=1e-9)
+
+
+def test_images_stay_in_place_with_their_own_times(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "log")
+    recording = Argoverse2Recording(folder, RecordingId("log"))
+    assert recording.motion == "compensated"
+    images = list(recording.images())
+    assert [(i.sensor, i.timestamp_ns) for i in images] == [
+        ("front", TIMES[0]), ("rear", TIMES[0] + 3_000_000),
+        ("front", TIMES[1]), ("rear", TIMES[1] + 3_000_000),
+    ]  # fmt: skip
+    assert all(i.data is None and (folder / i.uri).is_file() for i in images)
+    front = recording.calibration.cameras["front"]
+    assert (front.width_px, front.height_px, front.model) == (1600, 1000, "plumb_bob")
+    np.testing.assert_array_equal(front.matrix, [[1700, 0, 800], [0, 1701, 500], [0, 0, 1]])
+    np.testing.assert_array_equal(front.distortion, [-0.2, 0.1, 0, 0, 0.3])
+    assert recording.calibration.cameras["rear"].distortion.size == 0
+    uses = {topic.name: (topic.count, topic.use) for topic in recording.topics}
+    assert uses["up_lidar"] == (len(TIMES), "sweeps")
+    assert uses["rear"] == (2, "images")
 
 
 def test_missing_poses_and_calibration_are_marked(tmp_path: Path) -> None:
