@@ -28,6 +28,11 @@ SWEEP_CHECKS: Final = (
     SweepCheck(
         "calibrated", frozenset({"REC007", "REC008", "REC009"}), "Mounting and ego poses are known."
     ),
+    SweepCheck(
+        "signals_sane",
+        frozenset(f"REC0{number}" for number in range(70, 81)),
+        "States, actions and other signals are in order and plausible.",
+    ),
 )
 
 

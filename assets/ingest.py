@@ -29,7 +29,7 @@ recordings = dg.AssetSpec(
     group_name="ingest",
     kinds={"parquet"},
     check_specs=sweep_check_specs("sweeps"),
-    description="Canonical sweeps with ego poses, in the point codec; damage is quarantined.",
+    description="Canonical sweeps with ego poses and signals; damage is quarantined.",
 )
 def sweeps(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
@@ -40,14 +40,16 @@ def sweeps(
     checks = sweep_check_results(result.findings)
     if result.status != "ok" and all(check.passed for check in checks):
         raise dg.Failure(f"{recording} is quarantined: {result.message}", allow_retries=False)
+    stored = layout.sweeps(recording) if result.num_sweeps else layout.signals_prefix(recording)
     return dg.MaterializeResult(
         metadata={
             "picture": picture(workspace.store, layout.preview(recording, "middle"), recording),
             "format": result.format,
+            "note": result.message or "none",
             "sweeps": result.num_sweeps,
             "points": result.num_points,
             "bytes": result.size_bytes,
-            "dagster/uri": f"{workspace.store.url}/{layout.sweeps(recording)}",
+            "dagster/uri": f"{workspace.store.url}/{stored}",
             "reused": result.reused,
             "findings": table([asdict(finding) for finding in result.findings]),
         },

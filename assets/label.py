@@ -3,6 +3,7 @@
 from collections import Counter
 
 import dagster as dg
+import pyarrow as pa
 
 from assets.automation import PER_RECORDING
 from assets.ingest import events
@@ -28,7 +29,8 @@ def selection(
     turn = current_turn(workspace)
     rows = select(workspace, turn, progress=context.log.info)
     arms = Counter(rows["arm"].to_pylist())
-    picked = rows.filter([arm != EVALUATION for arm in rows["arm"].to_pylist()])
+    wanted = [arm != EVALUATION for arm in rows["arm"].to_pylist()]
+    picked = rows.filter(pa.array(wanted, pa.bool_()))
     return dg.MaterializeResult(
         metadata={
             "turn": turn,

@@ -99,7 +99,7 @@ class HardBrake:
         span_s = 2 * half * STEP_NS / 1e9
         decel[half:-half] = (speed[: -2 * half] - speed[2 * half :]) / span_s
         events = []
-        for first, last in _spans(decel >= self.decel_mps2, times, gap_ns=500_000_000):
+        for first, last in spans(decel >= self.decel_mps2, times, gap_ns=500_000_000):
             peak = float(decel[first : last + 1].max())
             before, after = speed[max(0, first - half)], speed[min(len(speed) - 1, last + half)]
             detail = f"braked at {peak:.1f} m/s2, from {before:.1f} to {after:.1f} m/s"
@@ -136,7 +136,7 @@ class SharpTurn:
                 float(rate[first : last + 1].max()),
                 f"turned at {rate[first : last + 1].max():.2f} rad/s, {speed[first]:.1f} m/s",
             )
-            for first, last in _spans(turning, times, gap_ns=500_000_000)
+            for first, last in spans(turning, times, gap_ns=500_000_000)
         ]
 
 
@@ -171,7 +171,7 @@ class DenseTraffic:
         place = np.searchsorted(times, clusters.timestamp_ns[wanted])
         counts = np.bincount(place, minlength=len(times))[: len(times)]
         events = []
-        for first, last in _spans(counts >= self.min_objects, times, gap_ns=600_000_000):
+        for first, last in spans(counts >= self.min_objects, times, gap_ns=600_000_000):
             peak = int(counts[first : last + 1].max())
             detail = (
                 f"{peak} objects within {self.path_m:g} m of the path, {self.ahead_m:g} m ahead"
@@ -203,7 +203,7 @@ class LowPointDensity:
         usual = max(float(np.median(counts)), float(self.min_points))
         limit = max(self.share * usual, self.min_points)
         events = []
-        for first, last in _spans(counts < limit, times, gap_ns=600_000_000):
+        for first, last in spans(counts < limit, times, gap_ns=600_000_000):
             least = int(counts[first : last + 1].min())
             detail = f"{least} points in a sweep, {usual:.0f} are usual"
             strength = 1.0 - least / usual
@@ -287,7 +287,7 @@ def _motion(trajectory: Trajectory) -> tuple[Int64, Float64, Float64]:
     return times, even.speed_mps(), heading
 
 
-def _spans(fires: Mask, times_ns: Int64, gap_ns: int) -> list[tuple[int, int]]:
+def spans(fires: Mask, times_ns: Int64, gap_ns: int) -> list[tuple[int, int]]:
     """Return (first, last) indices of runs that fire; runs closer than `gap_ns` are one."""
     index = np.flatnonzero(fires)
     if not len(index):

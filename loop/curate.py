@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from curation.clusters import Clusters, find_clusters
 from curation.issues import Issue, trigger_for
 from curation.selection import Policy, frame_uncertainty, select_frames
+from curation.signal_triggers import fire_signals
 from curation.triggers import Drive, Event, ego_path, events_to_arrow, fire_all
 from loop.predictions import predict_recording
 from loop.turns import champion_id, model_of_turn
@@ -22,6 +23,7 @@ from scene.recording import RecordingId
 from scene.types import Float64
 from storage import layout, schemas
 from storage.manifest import assign_splits
+from storage.signals import read_signals
 from storage.sweeps import SweepFile, read_poses
 
 Progress = Callable[[str], None]
@@ -34,14 +36,23 @@ _FIRST_SET_SPACING = 3  # label every third frame at most: neighbours teach litt
 def detect_events(workspace: Workspace, recording: RecordingId) -> pa.Table:
     """Run all triggers over a recording; write and return its rows of table `events`."""
     drive = load_drive(workspace, recording, refresh=True)
-    rows = events_to_arrow({recording: fire_all(drive)})
+    found = [*fire_all(drive), *fire_signals(read_signals(workspace.store, recording))]
+    found.sort(key=lambda event: (event.start_ns, event.trigger, event.end_ns))
+    rows = events_to_arrow({recording: found})
     workspace.tables.replace("events", rows, {"recording": recording})
     return rows
 
 
 def load_drive(workspace: Workspace, recording: RecordingId, *, refresh: bool = False) -> Drive:
-    """Return what triggers look at; point clusters are found once and kept."""
+    """Return what triggers look at; point clusters are found once and kept.
+
+    A recording without a lidar has poses at most.
+    """
     trajectory = read_poses(workspace.store, layout.poses(recording))
+    rows = workspace.tables.read("recordings", {"recording": recording}).to_pylist()
+    if rows and rows[0]["status"] == "ok" and not rows[0]["num_sweeps"]:
+        none = np.zeros(0, dtype=np.int64)
+        return Drive(recording, trajectory, none, none, Clusters.empty())
     key = layout.clusters(recording)
     with SweepFile(workspace.store, layout.sweeps(recording)) as sweeps:
         times, num_points = sweeps.timestamps_ns, sweeps.num_points
@@ -64,8 +75,12 @@ def _write_clusters(workspace: Workspace, key: str, parts: list[Clusters]) -> No
 
 
 def usable_recordings(workspace: Workspace) -> list[dict]:
-    """Return the rows of table `recordings` that are not quarantined, in order of time."""
-    rows = workspace.tables.read("recordings", {"status": "ok"}).to_pylist()
+    """Return the rows of table `recordings` that can be learnt from, in order of time.
+
+    Those that are quarantined and those without sweeps cannot.
+    """
+    read = workspace.tables.read("recordings", {"status": "ok"}).to_pylist()
+    rows = [row for row in read if row["num_sweeps"]]
     return sorted(rows, key=lambda row: (row["start_ns"], row["recording"]))
 
 

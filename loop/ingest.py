@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
+from loop import streams
 from loop.landing import local_copy, registered
 from loop.workspace import Workspace
 from recordings.discovery import Source
@@ -29,7 +30,6 @@ from storage.boxes import boxes_to_arrow
 from storage.images import write_images
 from storage.lineage import Node
 from storage.local import LocalStore
-from storage.signals import write_signals
 from storage.sweeps import SweepFile, SweepsSummary, write_poses, write_sweeps
 
 CODE_VERSION = "1"  # raise it when ingest would write other bytes for the same input
@@ -41,7 +41,7 @@ class IngestResult:
 
     Attributes:
         status: `ok` or `quarantined`.
-        message: one line for a person; empty when all is well.
+        message: one line for a person; empty when there is nothing to say.
         reused: nothing was done because the same bytes had been ingested before.
         findings: results of the sanity rules.
     """
@@ -82,7 +82,8 @@ def previous(workspace: Workspace, recording: RecordingId, digest: str) -> Inges
     ):
         return None
     row = rows[0]
-    if row["status"] == "ok" and not workspace.store.exists(layout.sweeps(recording)):
+    stored = not row["num_sweeps"] or workspace.store.exists(layout.sweeps(recording))
+    if row["status"] == "ok" and not stored:
         return None
     return IngestResult(
         recording=recording,
@@ -113,6 +114,7 @@ class _Ingest:
         self.check = QualityCheck(Facts())
         self.truth: dict[int, Boxes] = {}
         self.times: list[int] = []
+        self.num_images = 0
 
     def run(self) -> IngestResult:
         """Read, check, write; never raises for bad data."""
@@ -122,26 +124,34 @@ class _Ingest:
                 opened = open_recording(path, self.source.name, self.source.part)
                 opened = prepare(opened, self.workspace.ingest.deskew)
                 self.check = QualityCheck(Facts.of(opened))
-                summary = write_sweeps(
-                    self.spool,
-                    "sweeps.parquet",
-                    self._checked(opened),
-                    opened.trajectory,
-                    opened.calibration,
-                    sensor=opened.sensor,
-                    motion=opened.motion,
-                    compensated_by=compensated_by(opened),
-                )
+                lidar = not streams.without_lidar(opened)
+                summary = self._spool_sweeps(opened) if lidar else None
                 self._spool_images(opened)
         except DataError as error:
             damage = _problem(opened, ()) if opened is not None else ""
             return self._finish(opened, None, (), damage or str(error))
         findings = tuple(self.check.finish())
+        if summary is None:
+            summary = streams.summary_of(opened, self.spool)
+            self.times = streams.times_of(opened)
         return self._finish(opened, summary, findings, _problem(opened, findings))
+
+    def _spool_sweeps(self, opened: Recording) -> SweepsSummary:
+        """Write the sweeps while the landed files are at hand, checking each on its way."""
+        return write_sweeps(
+            self.spool,
+            "sweeps.parquet",
+            self._checked(opened),
+            opened.trajectory,
+            opened.calibration,
+            sensor=opened.sensor,
+            motion=opened.motion,
+            compensated_by=compensated_by(opened),
+        )
 
     def _spool_images(self, opened: Recording) -> None:
         """Write the images while the landed files are at hand."""
-        write_images(self.spool, "images.parquet", self._checked_images(opened))
+        self.num_images = write_images(self.spool, streams.IMAGES, self._checked_images(opened))
 
     def _checked_images(self, opened: Recording) -> Iterator[Image]:
         for image in opened.images():
@@ -175,8 +185,10 @@ class _Ingest:
             workspace.store.put_file(key, self.spool.root / "sweeps.parquet")
             write_poses(workspace.store, layout.poses(name), opened.trajectory)
             self._write_frames(key, opened, with_rows=not problem)
+        elif opened is not None and summary is not None:
+            self._write_without_lidar(opened, quarantine=bool(problem))
         if opened is not None and not problem:
-            self._write_streams(opened)
+            streams.write_streams(workspace.store, name, opened, self.spool)
         if problem:
             workspace.store.delete(layout.sweeps(name))
             reason = {"recording": name, "message": problem, "source": self.source.prefix}
@@ -187,7 +199,7 @@ class _Ingest:
         result = IngestResult(
             recording=name,
             status=status,
-            message=problem,
+            message=problem or self._note(opened, summary),
             reused=False,
             format=opened.format if opened else "unknown",
             num_sweeps=summary.num_sweeps if summary else 0,
@@ -199,14 +211,21 @@ class _Ingest:
         self._commit(result, opened)
         return result
 
-    def _write_streams(self, opened: Recording) -> None:
-        """Write what was recorded beside the points: signals and images."""
+    def _write_without_lidar(self, opened: Recording, *, quarantine: bool) -> None:
+        """Write poses and the preview of a recording that has no sweeps on purpose."""
         name, store = self.source.name, self.workspace.store
-        write_signals(store, name, opened.signals)
-        if self.spool.exists("images.parquet"):
-            store.put_file(layout.images(name), self.spool.root / "images.parquet")
+        store.delete(layout.sweeps(name))
+        self._forget_rows()
+        store.put(layout.preview(name, "middle"), streams.preview_png(opened))
+        if quarantine:
+            streams.keep_streams(store, name, opened, self.spool)
         else:
-            store.delete(layout.images(name))
+            write_poses(store, layout.poses(name), opened.trajectory)
+
+    def _note(self, opened: Recording | None, summary: SweepsSummary | None) -> str:
+        if opened is None or summary is None or summary.num_sweeps:
+            return ""
+        return streams.note_of(opened, self.num_images)
 
     def _write_frames(self, key: str, opened: Recording, *, with_rows: bool) -> None:
         """Write tables `frames` and `boxes` and the preview of the middle sweep."""
@@ -235,9 +254,10 @@ class _Ingest:
         """Write lineage and, last, the row that says that the recording is done."""
         name = result.recording
         if result.digest:
+            key = layout.sweeps(name) if result.num_sweeps else layout.signals_prefix(name)
             lineage.record(
                 self.workspace.tables,
-                Node("sweeps", layout.sweeps(name), result.digest),
+                Node("sweeps" if result.num_sweeps else "signals", key, result.digest),
                 [Node("recording", name, self.source.digest)],
             )
         times = self.times

@@ -27,8 +27,9 @@ class ContentRules:
     """Watches what the recording holds."""
 
     def __init__(self, facts: Facts) -> None:
-        # A robot's episode without a lidar is whole without sweeps.
-        self._needs_sweeps = bool(facts.sensor) or not facts.signals
+        # A robot's episode without a lidar, or a log of odometry, is whole without sweeps.
+        self._has_lidar = bool(facts.sensor)
+        self._has_streams = bool(facts.signals) or len(facts.trajectory) > 0
         self._num_sweeps = self._num_empty = self._num_images = 0
         self._last_digest: int | None = None
         self._repeated: list[int] = []
@@ -49,7 +50,8 @@ class ContentRules:
 
     def finish(self) -> Iterator[Finding]:
         """Give what was found."""
-        if not self._num_sweeps and self._needs_sweeps:
+        streams = self._has_streams or self._num_images > 0
+        if not self._num_sweeps and (self._has_lidar or not streams):
             yield NO_SWEEP.found("the recording holds no sweep")
         if self._num_sweeps and self._num_empty == self._num_sweeps:
             count = self._num_sweeps

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from recordings import nuscenes_scenes
+from recordings import lerobot_parts, nuscenes_scenes
 from recordings.uploads import Cache, Folder, Read, Rule, Stat
 from scene.recording import RecordingId
 
@@ -53,6 +53,7 @@ RULES: Final = (
         whole=True,
         above=re.compile(r"calib_[^/]*\.txt"),
     ),
+    lerobot_parts.RULE,
     Rule(
         "nuScenes data set",
         nuscenes_scenes.ROOT,

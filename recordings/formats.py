@@ -81,6 +81,11 @@ def _is_kitti_raw(folder: Path) -> bool:
     return (folder / "velodyne_points").is_dir() or any(folder.glob("velodyne_points*.tar.*"))
 
 
+def _is_lerobot(folder: Path) -> bool:
+    path = folder / "meta" / "info.json"
+    return path.is_file() and b'"features"' in head(path, 2**20)
+
+
 def _is_nuscenes(folder: Path) -> bool:
     named = ("sample_data.json", "sample_annotation.json", "calibrated_sensor.json")
     tables = any(path.name in named for path in folder.glob("*/*.json"))
@@ -95,6 +100,10 @@ FORMATS: Final = (
     Format(
         "kitti", "KITTI raw drive folder", "recordings.kitti:open_kitti",
         is_folder=_is_kitti_raw,
+    ),
+    Format(
+        "lerobot", "LeRobot data set (an episode of it)", "recordings.lerobot:open_lerobot",
+        is_folder=_is_lerobot,
     ),
     Format(
         "nuscenes", "nuScenes data set folder", "recordings.nuscenes:open_nuscenes",

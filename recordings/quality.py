@@ -16,6 +16,7 @@ from recordings import (
     content_rules,
     geometry_rules,
     pose_rules,
+    signal_rules,
     time_rules,
 )  # fmt: skip
 from recordings.calibration_rules import check_calibration
@@ -23,6 +24,7 @@ from recordings.content_rules import ContentRules
 from recordings.geometry_rules import GeometryRules
 from recordings.pose_rules import PoseRules
 from recordings.rules import Facts, Finding, Rule
+from recordings.signal_rules import check_signals
 from recordings.sweep_look import SweepLook
 from recordings.time_rules import TimeRules
 from scene.box import Boxes
@@ -36,6 +38,7 @@ SUBJECTS: Final[dict[str, tuple[Rule, ...]]] = {
     "geometry": geometry_rules.RULES,
     "poses": pose_rules.RULES,
     "calibration": calibration_rules.RULES,
+    "signals": signal_rules.RULES,
 }
 RULES: Final[dict[str, Rule]] = {
     rule.code: rule
@@ -43,7 +46,9 @@ RULES: Final[dict[str, Rule]] = {
 }
 
 # Rules that need no sweep: facts in, findings out.
-_AT_REST: Final[tuple[Callable[[Facts], Iterable[Finding]], ...]] = (check_calibration,)
+_AT_REST: Final[tuple[Callable[[Facts], Iterable[Finding]], ...]] = (
+    check_calibration, check_signals,
+)  # fmt: skip
 _SAMPLE_NS: Final = 500_000_000
 
 

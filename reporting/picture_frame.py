@@ -23,7 +23,7 @@ def framed(image: Image.Image, title: str, entries: list[Entry]) -> Image.Image:
     Args:
         image: RGB.
         title: one line, cut to the width; no strip when empty.
-        entries: style ("box", "ring" or "dashed"), colour and text of each sign.
+        entries: style ("box", "line", "ring" or "dashed"), colour and text of each sign.
     """
     places = _flow(entries, image.width)
     above = _STRIP_PX if title else 0
@@ -56,6 +56,8 @@ def _draw_sign(draw: ImageDraw.ImageDraw, style: str, color: Color, left: int, m
     """Draw the sign of a legend entry, 20 pixels wide."""
     if style == "box":
         draw.rectangle([left, middle - 5, left + 18, middle + 5], outline=color, width=2)
+    elif style == "line":
+        draw.line([left, middle, left + 18, middle], fill=color, width=3)
     elif style == "ring":
         draw.ellipse([left + 2, middle - 7, left + 16, middle + 7], outline=color, width=2)
     else:

@@ -26,7 +26,12 @@ def signals_prefix(recording: RecordingId) -> str:
 
 def signal(recording: RecordingId, name: str) -> str:
     """One series of numbers (IMU, GNSS, states, actions), Parquet."""
-    return f"{signals_prefix(recording)}{RecordingId.from_text(name)}.parquet"
+    return f"{signals_prefix(recording)}{signal_file(name)}"
+
+
+def signal_file(name: str) -> str:
+    """Name of the file of a signal in its folder."""
+    return f"{RecordingId.from_text(name)}.parquet"
 
 
 def images(recording: RecordingId) -> str:

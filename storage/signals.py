@@ -21,20 +21,29 @@ _META: Final = b"starloop"
 _TIME: Final = "timestamp_ns"
 
 
-def write_signals(store: ObjectStore, recording: RecordingId, signals: Iterable[Signal]) -> None:
+def write_signals(
+    store: ObjectStore, recording: RecordingId, signals: Iterable[Signal], folder: str = ""
+) -> None:
     """Write the signals of a recording; those of an earlier ingest that are gone are deleted.
+
+    Args:
+        store: where to.
+        recording: whose.
+        signals: each with a name of its own.
+        folder: key with a trailing slash, where not `storage.layout.signals_prefix`.
 
     Raises:
         DataError: if two signals have one name, or a signal has one field twice.
     """
+    folder = folder or layout.signals_prefix(recording)
     written: set[str] = set()
     for signal in signals:
-        key = layout.signal(recording, signal.name)
+        key = f"{folder}{layout.signal_file(signal.name)}"
         if key in written or len({_TIME, *signal.fields}) != len(signal.fields) + 1:
             raise DataError(f"{recording}: signal {signal.name!r} or a field of it appears twice")
         written.add(key)
         store.put(key, _encode(signal))
-    for stat in list(store.list(layout.signals_prefix(recording))):
+    for stat in list(store.list(folder)):
         if stat.key not in written:
             store.delete(stat.key)
 

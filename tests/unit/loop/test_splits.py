@@ -23,6 +23,7 @@ def recorded(folder: Path, names: list[str], frames: int = 20) -> Workspace:
             if field.type != pa.bool_()
         }
         row = {**empty, "recording": name, "status": "ok", "start_ns": order * 10**12}
+        row["num_sweeps"] = frames
         rows = pa.Table.from_pylist([row], schema=schemas.RECORDINGS)
         workspace.tables.replace("recordings", rows, {"recording": name})
         times = [order * 10**12 + i * 200_000_000 for i in range(frames)]

@@ -67,6 +67,7 @@ def test_blocking_checks(definitions: dg.Definitions) -> None:
         "sweeps/time_order": True,
         "sweeps/rate_gaps": True,
         "sweeps/calibrated": True,
+        "sweeps/signals_sane": True,
         "detector/checkpoint_exists": True,
         "detector/onnx_parity": True,
     }
