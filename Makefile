@@ -50,6 +50,7 @@ oracle: $(VENV)/.oracle ## Official devkits and clients that tests compare with
 $(VENV)/.oracle: $(READY)
 	@$(PIP) install -c constraints.txt -e '.[oracle]' --no-build-isolation
 	@$(PIP) install -c constraints.txt --no-deps nuscenes-devkit==1.2.0
+	@$(PIP) install --no-deps --upgrade --target $(VENV)/oracles av2==0.2.1
 	@touch $@
 
 peers: $(VENV)/.peers ## The libraries that benchmarks and some tests compare with (1 GB)

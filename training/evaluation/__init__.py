@@ -1,5 +1,6 @@
-"""nuScenes detection metrics with bootstrap intervals. Numpy and numba only, never torch."""
+"""Detection metrics of nuScenes, with bootstrap intervals, and of Argoverse 2. Never torch."""
 
+from training.evaluation.argoverse import ArgoverseEvaluation, ArgoverseScore, evaluate_argoverse
 from training.evaluation.bootstrap import Comparison, Delta, compare
 from training.evaluation.matching import EvalFrame, Region
 from training.evaluation.metrics import CategoryScore, Evaluation, evaluate
@@ -7,6 +8,8 @@ from training.evaluation.resampling import Interval
 from training.evaluation.slices import score_slices
 
 __all__ = [
+    "ArgoverseEvaluation",
+    "ArgoverseScore",
     "CategoryScore",
     "Comparison",
     "Delta",
@@ -16,5 +19,6 @@ __all__ = [
     "Region",
     "compare",
     "evaluate",
+    "evaluate_argoverse",
     "score_slices",
 ]

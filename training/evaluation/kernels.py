@@ -53,6 +53,31 @@ def match_greedily(
 
 
 @njit(cache=True, nogil=True)
+def nearest_truth(
+    pred_xyz: Float64, pred_frame: Int64, truth_xyz: Float64, truth_start: Int64
+) -> tuple[Int64, Float64]:
+    """Return (P,) index of the truth nearest to each prediction, -1 for none, and its distance.
+
+    Args:
+        pred_xyz: (P, 3) centres of one category.
+        pred_frame: (P,) frame of each prediction.
+        truth_xyz: (G, 3) centres of the same category, grouped by frame.
+        truth_start: (F + 1,) where the truth of each frame begins.
+    """
+    nearest = np.full(len(pred_xyz), -1, dtype=np.int64)
+    distance = np.full(len(pred_xyz), np.inf)
+    for i in range(len(pred_xyz)):
+        for g in range(truth_start[pred_frame[i]], truth_start[pred_frame[i] + 1]):
+            square = 0.0
+            for axis in range(3):
+                step = pred_xyz[i, axis] - truth_xyz[g, axis]
+                square += step * step
+            if np.sqrt(square) < distance[i]:
+                nearest[i], distance[i] = g, np.sqrt(square)
+    return nearest, distance
+
+
+@njit(cache=True, nogil=True)
 def _fill(
     out: Float64,
     k: int,

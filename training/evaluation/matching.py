@@ -118,8 +118,8 @@ def pool_frames(
     if len(set(frame_ids)) != len(frame_ids):
         twice = next(name for name in frame_ids if frame_ids.count(name) > 1)
         raise DataError(f"frame {twice} occurs twice: every frame is evaluated once")
-    truth, truth_frame = _concatenate([f.truth for f in frames])
-    predictions, frame = _concatenate([f.predictions for f in frames])
+    truth, truth_frame = concatenate_frames([f.truth for f in frames])
+    predictions, frame = concatenate_frames([f.predictions for f in frames])
     _check_boxes(truth, truth_frame, frame_ids, "truth")
     _check_boxes(predictions, frame, frame_ids, "predictions")
     _check_predictions(predictions, frame, frame_ids)
@@ -197,7 +197,8 @@ def truth_digest(pool: Pool) -> str:
     return digest.hexdigest()
 
 
-def _concatenate(parts: Sequence[Boxes]) -> tuple[Boxes, Int64]:
+def concatenate_frames(parts: Sequence[Boxes]) -> tuple[Boxes, Int64]:
+    """Return the boxes of all frames in one array, and the (N,) frame of each, ascending."""
     frame = np.repeat(np.arange(len(parts), dtype=np.int64), [len(p) for p in parts])
     return Boxes.concatenate(parts), frame
 
