@@ -64,8 +64,8 @@ RULES: Final = (
     Rule(
         "rosbag2 folder",
         root=re.compile(r"(?P<root>(?:.*/)?)metadata\.yaml"),
-        members=re.compile(r"metadata\.yaml|[^/]+\.mcap"),
-        needs=re.compile(r"[^/]+\.mcap"),
+        members=re.compile(r"metadata\.yaml|[^/]+\.(?:mcap|db3)(?:\.zstd|-wal)?"),
+        needs=re.compile(r"[^/]+\.(?:mcap|db3)(?:\.zstd)?"),
     ),
     Rule(
         "folder of PCD files",

@@ -18,6 +18,7 @@ from scene.recording import RecordingId
 MCAP_MAGIC: Final = b"\x89MCAP0\r\n"
 BAG1_MAGIC: Final = b"#ROSBAG V2.0\n"
 SQLITE_MAGIC: Final = b"SQLite format 3\0"
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 HEAD_BYTES: Final = 4096
 
 
@@ -60,6 +61,16 @@ def head(path: Path, size: int = HEAD_BYTES) -> bytes:
 def is_mcap(start: bytes) -> bool:
     """Return whether a file begins like an MCAP file."""
     return start.startswith(MCAP_MAGIC)
+
+
+def is_zstd(start: bytes) -> bool:
+    """Return whether a file begins like a zstd frame; a rosbag2 may be one."""
+    return start.startswith(ZSTD_MAGIC)
+
+
+def is_rosbag2(start: bytes) -> bool:
+    """Return whether a file may be a rosbag2 database, as it is or compressed whole."""
+    return start.startswith(SQLITE_MAGIC) or is_zstd(start)
 
 
 def is_pcd(start: bytes) -> bool:
@@ -112,6 +123,10 @@ FORMATS: Final = (
     Format(
         "mcap", "ROS 2 MCAP (a file or a rosbag2 folder)", "recordings.mcap:open_mcap",
         is_file=is_mcap, is_folder=_holds(is_mcap),
+    ),
+    Format(
+        "rosbag2", "ROS 2 SQLite bag (.db3, a file or a rosbag2 folder)",
+        "recordings.rosbag2:open_rosbag2", is_file=is_rosbag2, is_folder=_holds(is_rosbag2),
     ),
     Format(
         "rosbag1", "ROS 1 bag", "recordings.rosbag1:open_rosbag1",

@@ -57,9 +57,6 @@ class LogRecording(Recording):
             time_origin_ns: added to relative per-point times, for a driver that does not count
                 them from the header stamp.
             damage: what is known to be missing beforehand.
-
-        Raises:
-            FormatError: if nothing in it can be used.
         """
         self.recording = name
         self.damage: list[Damage] = list(damage)
@@ -70,8 +67,6 @@ class LogRecording(Recording):
         self._kept, self._rest = scan.kept, scan.rest
         self._lidar = _choose_lidar(scan, name)
         self.topics = _topics(scan, self._lidar)
-        if not any(topic.count and _is_used(topic) for topic in self.topics):
-            raise FormatError(self._nothing_usable())
         self.sensor = self._lidar.frame if self._lidar else ""
         stamps = self._lidar.stamps_ns if self._lidar else []
         tree = _frame_tree(scan, self.damage)
@@ -162,16 +157,6 @@ class LogRecording(Recording):
                     if channel is not None:
                         yield channel, log_time_ns, data
 
-    def _nothing_usable(self) -> str:
-        kinds = [f"{topic.name} ({topic.kind or 'no schema'})" for topic in self.topics]
-        message = (
-            f"{self._files[0].path.name}: neither points nor poses nor anything else that is used "
-            f"in it; topics: {', '.join(kinds[:20]) or 'none'}"
-        )
-        if self.damage:
-            message += f"; {self.damage[0].where}: {self.damage[0].what}"
-        return message
-
 
 def _choose_lidar(scan: Scan, name: RecordingId) -> Stream | None:
     """Return the topic with the most cloud bytes, None if there is none."""
@@ -229,11 +214,9 @@ def _use(stream: Stream, lidar: Stream | None) -> str:
         return f"not used: {next(iter(stream.failures))}"
     if stream.decoder.use == "sweeps" and stream.num_bytes and stream is not lidar and lidar:
         return f"not used: {lidar.topic} holds more points"
+    if stream.decoder.use == "boxes" and lidar is None:
+        return "not used: there are no sweeps that the boxes could belong to"
     return stream.decoder.use
-
-
-def _is_used(topic: Topic) -> bool:
-    return topic.use in ("sweeps", "poses", "signal", "images")
 
 
 def _image(item: ImageMessage, topic: str, log_time_ns: int) -> Image:

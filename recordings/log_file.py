@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from recordings.recording import Damage
 
@@ -43,6 +43,7 @@ class LogFile(Protocol):
     """
 
     path: Path
+    unit: ClassVar[str]  # what the offset of a block counts: "byte" or "row"
 
     @property
     def channels(self) -> Mapping[int, Channel]:

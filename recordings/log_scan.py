@@ -156,7 +156,7 @@ class Scan:
                 _PUT[type(item)](self, stream, item, log_time_ns)
         except FormatError as error:
             file, block = at
-            where = f"{file.path.name} at byte {block.offset}, {stream.topic}"
+            where = f"{file.path.name} at {file.unit} {block.offset}, {stream.topic}"
             stream.fail(error, where, log_time_ns)
 
     def _stream(self, channel: Channel | None) -> Stream:

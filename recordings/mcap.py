@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from recordings.formats import files_in, head, is_mcap
 from recordings.log import LogRecording
 from recordings.mcap_file import McapFile
+from recordings.recording import Damage
+from recordings.rosbag2_metadata import order_parts
 from scene.recording import RecordingId
 
 
@@ -15,15 +18,22 @@ class McapRecording(LogRecording):
 
     format = "mcap"
 
-    def __init__(self, paths: list[Path], name: RecordingId, time_origin_ns: int = 0) -> None:
+    def __init__(
+        self,
+        paths: list[Path],
+        name: RecordingId,
+        time_origin_ns: int = 0,
+        damage: Sequence[Damage] = (),
+    ) -> None:
         """Read everything but points and images; see `LogRecording`.
 
         Args:
             paths: the files in time order.
             name: id of the recording.
             time_origin_ns: added to relative per-point times.
+            damage: what is known to be missing beforehand.
         """
-        super().__init__([McapFile(path) for path in paths], name, time_origin_ns)
+        super().__init__([McapFile(path) for path in paths], name, time_origin_ns, damage)
 
 
 def open_mcap(path: Path, name: RecordingId, part: str = "") -> McapRecording:
@@ -32,12 +42,5 @@ def open_mcap(path: Path, name: RecordingId, part: str = "") -> McapRecording:
     if path.is_file():
         return McapRecording([path], name)
     bags = [file for file in files_in(path) if is_mcap(head(file))]
-    return McapRecording(_in_bag_order(path, bags), name)
-
-
-def _in_bag_order(folder: Path, bags: list[Path]) -> list[Path]:
-    """Return the files of a rosbag2 in the order its metadata.yaml lists them, if it has one."""
-    metadata = folder / "metadata.yaml"
-    text = metadata.read_text(errors="replace") if metadata.exists() else ""
-    # Only the order of the names matters, so the first place of each name in the text is enough.
-    return sorted(bags, key=lambda p: (text.find(p.name) % (len(text) + 1), len(p.name), p.name))
+    paths, damage = order_parts(path, bags)
+    return McapRecording(paths, name, damage=damage)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, ClassVar, Final, NamedTuple
 
 from recordings.formats import MCAP_MAGIC
 from recordings.log_file import Channel, Schema
@@ -51,6 +51,8 @@ class McapFile:
         path: the file.
         channels: by id; filled while blocks are walked.
     """
+
+    unit: ClassVar[str] = "byte"
 
     path: Path
     channels: dict[int, Channel] = field(default_factory=dict)

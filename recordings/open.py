@@ -13,8 +13,6 @@ from scene.recording import RecordingId
 
 SUPPORTED: Final = ", ".join(known.title for known in FORMATS)
 _FOREIGN: Final = (
-    (b"SQLite format 3", "a SQLite database, perhaps a rosbag2; convert it: `ros2 bag convert`"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file, perhaps a compressed bag file; decompress it: `zstd -d`"),
     (b"LASF", "a LAS/LAZ survey file without sweeps; export the sweeps as PCD files"),
     (b"ARROW1", "an Arrow/Feather table; upload the whole Argoverse 2 log folder"),
     (b"PAR1", "a Parquet table, not a recording"),

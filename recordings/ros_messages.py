@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -54,7 +55,8 @@ def _store(schema: Schema, name: str, ros1: bool) -> Any:
     )
 
     text = schema.data.decode("utf-8", "replace")
-    builtin = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_HUMBLE).fielddefs
+    shipped = (Stores.ROS1_NOETIC,) if ros1 else (Stores.ROS2_HUMBLE, Stores.LATEST)
+    builtin = ChainMap(*(dict(get_typestore(one).fielddefs) for one in shipped))
     try:
         if not text.strip():
             types = {name: builtin[name]}

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, ClassVar, Final, NamedTuple
 
 from recordings.formats import BAG1_MAGIC
 from recordings.log_file import Channel, Schema
@@ -67,6 +67,8 @@ class BagFile:
         path: the file.
         channels: by connection number; from the index if there is one, and from the chunks.
     """
+
+    unit: ClassVar[str] = "byte"
 
     path: Path
     channels: dict[int, Channel] = field(default_factory=dict)

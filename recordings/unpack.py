@@ -12,7 +12,6 @@ from typing import Final, Protocol, TypeVar
 from scene.errors import FormatError
 
 MAX_BYTES: Final = 2**31
-ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _PIECE: Final = 4096
 _Bytes = bytes | memoryview
 _T = TypeVar("_T")

@@ -324,13 +324,20 @@ def test_every_file_of_the_collection_is_read_or_refused_with_a_reason() -> None
         "kitti_raw_2011_09_26_drive_0001_sync": "kitti",
         "mcap_derived_pandaset_002_front_ros2": "mcap",
         "mcap_nav2_turtlebot": "mcap",
+        "mcap_rosbag2_talker": "mcap",
+        "mcap_rosbag2_wbag_split": "mcap",
         "pcd_cloudini_lidar_xyzi": "pcd",
         "pcd_pcl": "pcd",
         "rosbag1_derived_pandaset_002_front_ros1": "rosbag1",
         "rosbag1_evo_tf_example": "rosbag1",
         "rosbag1_husky_outdoor_test1": "rosbag1",
+        "rosbag2_db3_evo_tf_example": "rosbag2",
+        "rosbag2_db3_nebula_velodyne_vlp16_1673400471837873222": "rosbag2",
         "rosbag2_db3_nebula_velodyne_vlp16_1673400472138016708": "pcd",
-        "rosbag2_db3_nebula_velodyne_vlp32_1713492677464078412": "pcd",
+        "rosbag2_db3_nebula_velodyne_vlp32_1713492677464078412-0f693501": "rosbag2",
+        "rosbag2_db3_nebula_velodyne_vlp32_1713492677464078412-5c0bf96b": "pcd",
+        "rosbag2_db3_rosbag2_talker": "rosbag2",
+        "rosbag2_db3_rosbag2_wbag_split": "rosbag2",
     }
 
 

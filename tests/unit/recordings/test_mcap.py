@@ -8,10 +8,9 @@ import pytest
 from recordings import log
 from recordings.mcap import McapRecording
 from scene.box import Boxes
-from scene.errors import FormatError
 from scene.pose import SE3
 from scene.recording import RecordingId
-from tests.support.ros_writer import RosWriter
+from tests.support.ros_writer import RosWriter, make
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "u1"), ("t", "<u4")])
 START = 1_700_000_000_000_000_000
@@ -246,9 +245,15 @@ def test_a_drive_cut_short_keeps_what_came_before(tmp_path: Path) -> None:
     assert recording.damage[0].lost
 
 
-def test_a_recording_without_lidar_and_poses_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_recording_of_which_nothing_is_used_says_what_it_holds(tmp_path: Path) -> None:
     path = tmp_path / "labels.mcap"
     with RosWriter(path) as writer:
         writer.boxes("/labels", START, "map", truth_map(START))
-    with pytest.raises(FormatError, match=r"that is used in it; topics: /labels \(vision_msgs"):
-        open_mcap(path)
+        writer.write("/chatter", make("std_msgs/msg/String", "hello"), START)
+    recording = open_mcap(path)
+    assert list(recording.sweeps()) == []
+    assert len(recording.trajectory) == 0
+    assert [(topic.name, topic.count, topic.use) for topic in recording.topics] == [
+        ("/chatter", 1, "not used: no decoder for std_msgs/msg/String"),
+        ("/labels", 1, "not used: there are no sweeps that the boxes could belong to"),
+    ]
