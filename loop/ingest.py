@@ -14,6 +14,7 @@ import pyarrow as pa
 from loop import streams
 from loop.landing import local_copy, registered
 from loop.workspace import Workspace
+from recordings import odometry
 from recordings.discovery import Source
 from recordings.open import open_recording
 from recordings.prepare import compensated_by, prepare
@@ -101,7 +102,9 @@ def previous(workspace: Workspace, recording: RecordingId, digest: str) -> Inges
 
 def _version(workspace: Workspace) -> str:
     """Return what the stored bytes depend on besides the landed ones: the code and its settings."""
-    return f"{CODE_VERSION} deskew={workspace.ingest.deskew}"
+    wanted = workspace.ingest
+    found = "yes" if wanted.odometry == "auto" and odometry.available() else "no"
+    return f"{CODE_VERSION} deskew={wanted.deskew} odometry={found}"
 
 
 class _Ingest:
@@ -122,7 +125,9 @@ class _Ingest:
         try:
             with local_copy(self.workspace, self.source) as path:
                 opened = open_recording(path, self.source.name, self.source.part)
-                opened = prepare(opened, self.workspace.ingest.deskew)
+                opened = prepare(
+                    opened, self.workspace.ingest.deskew, self.workspace.ingest.odometry
+                )
                 self.check = QualityCheck(Facts.of(opened))
                 lidar = not streams.without_lidar(opened)
                 summary = self._spool_sweeps(opened) if lidar else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from recordings.recording import ASSUMED_CLOCK, ASSUMED_POSES
+from recordings.recording import NOT_SENSORS
 from recordings.rules import Facts, Finding, Rule
 
 ASSUMED: Final = Rule(
@@ -17,7 +17,7 @@ RULES: Final = (ASSUMED,)
 
 def check_calibration(facts: Facts) -> Iterator[Finding]:
     """Give what is wrong with the calibration."""
-    sensors = sorted(facts.calibration.assumed - {ASSUMED_POSES, ASSUMED_CLOCK})
+    sensors = sorted(facts.calibration.assumed - NOT_SENSORS)
     if sensors:
         yield ASSUMED.found(
             f"no mounting in the recording for {', '.join(sensors)}: taken for the ego frame",

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from recordings.recording import MAX_POSE_EXTRAPOLATION_NS, Recording
 from recordings.wrapped import WrappedRecording
 from scene.box import Boxes
-from scene.pose import Trajectory, quat_to_matrix, slerp
+from scene.pose import Trajectory, quat_to_matrix
 from scene.sweep import Sweep
 from scene.types import Float32, Float64, Int64
 
@@ -91,33 +91,13 @@ def _relative(
     trajectory: Trajectory, timestamp_ns: int, times_ns: Int64
 ) -> tuple[Float64, Float64]:
     """Return (K, 3, 3) and (K, 3) of `ego(timestamp)_SE3_ego(time)`."""
-    extended = _extended(trajectory)
+    extended = trajectory.extended(MAX_POSE_EXTRAPOLATION_NS)
     reference = extended.at(timestamp_ns)
     first, last = int(extended.timestamps_ns[0]), int(extended.timestamps_ns[-1])
     track = extended.interpolate(np.clip(times_ns, first, last))
     turned_back = reference.rotation.T
     rotation = turned_back @ quat_to_matrix(track.quat_wxyz)
     return rotation, (track.translation_m - reference.translation_m) @ turned_back.T
-
-
-def _extended(trajectory: Trajectory) -> Trajectory:
-    """Return the poses with one more at each end, where the motion at the ends leads."""
-    if len(trajectory) < 2:
-        return trajectory
-    times, quat, shift = (
-        trajectory.timestamps_ns, trajectory.quat_wxyz, trajectory.translation_m,
-    )  # fmt: skip
-    inner, outer = np.array([1, -2]), np.array([0, -1])
-    step_ns = np.abs(times[outer] - times[inner])
-    ratio = 1.0 + MAX_POSE_EXTRAPOLATION_NS / step_ns[:, None]
-    more_quat = slerp(quat[inner], quat[outer], ratio)  # beyond 1 it turns on at the same rate
-    more_shift = shift[inner] + (shift[outer] - shift[inner]) * ratio
-    bound = MAX_POSE_EXTRAPOLATION_NS
-    return Trajectory(
-        np.concatenate([times[:1] - bound, times, times[-1:] + bound]),
-        np.concatenate([more_quat[:1], quat, more_quat[1:]]),
-        np.concatenate([more_shift[:1], shift, more_shift[1:]]),
-    )
 
 
 @numba.njit(cache=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from recordings.recording import ASSUMED_POSES, MAX_POSE_EXTRAPOLATION_NS
+from recordings.recording import ASSUMED_POSES, MAX_POSE_EXTRAPOLATION_NS, ODOMETRY_POSES
 from recordings.rules import Facts, Finding, Rule, Times
 from recordings.sweep_look import SweepLook
 
@@ -23,7 +23,11 @@ JUMP: Final = Rule(
     "REC012", "warning", "the ego poses jump",
     "use smooth odometry instead of corrected localisation, or cut the recording there",
 )  # fmt: skip
-RULES: Final = (NO_POSES, OUTSIDE, JUMP)
+ODOMETRY: Final = Rule(
+    "REC060", "warning", "there were no ego poses, they were found from the points",
+    "record odometry or /tf: lidar odometry drifts and starts at the origin, without a map",
+)  # fmt: skip
+RULES: Final = (NO_POSES, OUTSIDE, JUMP, ODOMETRY)
 
 _MAX_SPEED_MPS: Final = 90.0
 
@@ -34,6 +38,7 @@ class PoseRules:
     def __init__(self, facts: Facts) -> None:
         self._trajectory = facts.trajectory
         self._assumed = ASSUMED_POSES in facts.calibration.assumed
+        self._odometry = ODOMETRY_POSES in facts.calibration.assumed
         self._times = Times()
 
     def add(self, look: SweepLook) -> None:
@@ -47,6 +52,13 @@ class PoseRules:
                 "no ego poses in the recording: the vehicle is taken to stand still"
             )
             return
+        if self._odometry:
+            way = np.diff(self._trajectory.translation_m, axis=0)
+            length_m = float(np.linalg.norm(way, axis=1).sum())
+            yield ODOMETRY.found(
+                f"no ego poses in the recording: {len(self._trajectory)} of them over "
+                f"{length_m:.0f} m come from lidar odometry"
+            )
         if len(self._times):
             yield from self._about_cover()
         if len(self._trajectory) >= 2:

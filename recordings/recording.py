@@ -20,6 +20,9 @@ from scene.sweep import Motion, Sweep
 # Entries of `Calibration.assumed` that are not sensors.
 ASSUMED_POSES: Final = "map"
 ASSUMED_CLOCK: Final = "clock"
+# There were no ego poses, and those that stand in their place were found from the points.
+ODOMETRY_POSES: Final = "odometry"
+NOT_SENSORS: Final = frozenset({ASSUMED_POSES, ASSUMED_CLOCK, ODOMETRY_POSES})
 
 MAX_POSE_EXTRAPOLATION_NS: Final = 100_000_000
 MAX_POSE_GAP_NS: Final = 1_500_000_000

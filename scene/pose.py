@@ -155,6 +155,25 @@ class Trajectory:
             start + (end - start) * ratio,
         )
 
+    def extended(self, bound_ns: int) -> Trajectory:
+        """Return the poses with one more at each end, `bound_ns` further on, for a declared bound.
+
+        The motion between the two outermost poses goes on: straight at the same speed, turning at
+        the same rate. A single pose is returned as it is.
+        """
+        if len(self) < 2:
+            return self
+        times, quat, shift = self.timestamps_ns, self.quat_wxyz, self.translation_m
+        inner, outer = np.array([1, -2]), np.array([0, -1])
+        ratio = 1.0 + bound_ns / np.abs(times[outer] - times[inner])[:, None]
+        more_quat = slerp(quat[inner], quat[outer], ratio)  # beyond 1 it turns on
+        more_shift = shift[inner] + (shift[outer] - shift[inner]) * ratio
+        return Trajectory(
+            np.concatenate([times[:1] - bound_ns, times, times[-1:] + bound_ns]),
+            np.concatenate([more_quat[:1], quat, more_quat[1:]]),
+            np.concatenate([more_shift[:1], shift, more_shift[1:]]),
+        )
+
     def speed_mps(self) -> Float64:
         """Return (T,) ground speed in meters per second by central differences."""
         if len(self) < 2:
@@ -165,7 +184,7 @@ class Trajectory:
 
 
 def slerp(start_wxyz: Float64, end_wxyz: Float64, ratio: Float64) -> Float64:
-    """Interpolate (N, 4) quaternions along the shorter arc; ratio is (N, 1) in [0, 1].
+    """Interpolate (N, 4) quaternions along the shorter arc; ratio is (N, 1), usually in [0, 1].
 
     Source: Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
     """
