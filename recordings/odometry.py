@@ -124,7 +124,7 @@ class _Run:
     @property
     def delta(self) -> Float64:
         """Return (4, 4) the motion between the last two sweeps."""
-        return np.array(self._engine.last_delta)
+        return np.array(self._engine.last_delta, dtype=np.float64)
 
     def add(self, sweep: Sweep) -> None:
         """Find the pose of one sweep: where the ego was when it ended."""
@@ -203,9 +203,9 @@ def _engine(points_m: Float64) -> KissICP:
 
 def _agreement(points_m: Float64, before_m: Float64, voxel_m: float) -> float:
     """Return the share of (N, 3) points with one of (M, 3) others within two voxels."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    distance, _ = cKDTree(before_m).query(points_m, distance_upper_bound=2 * voxel_m)
+    distance, _ = KDTree(before_m).query(points_m, distance_upper_bound=2 * voxel_m)
     return float(np.isfinite(distance).mean())
 
 
