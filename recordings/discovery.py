@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from recordings import lerobot_parts, nuscenes_scenes
-from recordings.uploads import Cache, Folder, Read, Rule, Stat
+from recordings.uploads import Cache, Folder, Read, Rule, Stat, by_group
 from scene.recording import RecordingId
 
 _SIDE_FILES: Final = frozenset(
@@ -27,6 +27,9 @@ _SIDE_FILES: Final = frozenset(
     }
 )  # fmt: skip
 _UNFINISHED: Final = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
+_TRACKING: Final = re.compile(
+    r"(?:velodyne|label_02|calib|oxts|image_0[23])/(?P<part>\d{4})(?:\.txt|/\d{6}\.(?:bin|png))"
+)
 # To let uploads of a further format be found, add its rule here; the first that matches wins. Where
 # one folder holds many recordings (episodes, scenes), `parts` tells them from the keys (`by_group`)
 # or from the format's own index files (`Folder.index`, see `recordings.nuscenes_scenes`).
@@ -54,6 +57,22 @@ RULES: Final = (
         above=re.compile(r"calib_[^/]*\.txt"),
     ),
     lerobot_parts.RULE,
+    Rule(
+        "KITTI object benchmark",
+        root=re.compile(r"(?P<root>(?:.*/)?)velodyne(?:_reduced)?/\d{6}\.bin"),
+        members=re.compile(
+            r"velodyne(?:_reduced)?/\d{6}\.bin|(?:label_2|calib)/\d{6}\.txt"
+            r"|image_[23]/\d{6}\.png"
+        ),
+        whole=True,
+    ),
+    Rule(
+        "KITTI tracking benchmark",
+        root=re.compile(r"(?P<root>(?:.*/)?)velodyne/\d{4}/\d{6}\.bin"),
+        members=_TRACKING,
+        whole=True,
+        parts=by_group(_TRACKING, needs=re.compile(r"velodyne/.*")),
+    ),
     Rule(
         "nuScenes data set",
         nuscenes_scenes.ROOT,

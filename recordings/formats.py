@@ -97,6 +97,14 @@ def _is_lerobot(folder: Path) -> bool:
     return path.is_file() and b'"features"' in head(path, 2**20)
 
 
+def _is_kitti_object(folder: Path) -> bool:
+    return any((folder / "velodyne").glob("*.bin")) or (folder / "velodyne_reduced").is_dir()
+
+
+def _is_kitti_tracking(folder: Path) -> bool:
+    return any((folder / "velodyne").glob("[0-9][0-9][0-9][0-9]/*.bin"))
+
+
 def _is_nuscenes(folder: Path) -> bool:
     named = ("sample_data.json", "sample_annotation.json", "calibrated_sensor.json")
     tables = any(path.name in named for path in folder.glob("*/*.json"))
@@ -115,6 +123,14 @@ FORMATS: Final = (
     Format(
         "lerobot", "LeRobot data set (an episode of it)", "recordings.lerobot:open_lerobot",
         is_folder=_is_lerobot,
+    ),
+    Format(
+        "kitti_object", "KITTI object benchmark folder (training/)",
+        "recordings.kitti_object:open_kitti_object", is_folder=_is_kitti_object,
+    ),
+    Format(
+        "kitti_tracking", "KITTI tracking benchmark folder (training/)",
+        "recordings.kitti_tracking:open_kitti_tracking", is_folder=_is_kitti_tracking,
     ),
     Format(
         "nuscenes", "nuScenes data set folder", "recordings.nuscenes:open_nuscenes",

@@ -1,17 +1,18 @@
 """KITTI raw drives (`2011_09_26_drive_0001_sync`): a folder of scans, OXTS records and tracklets.
 
-The ego origin is put on the ground below the OXTS unit, which KITTI's sensor plan shows 5 cm from
-the rear axle: the scanner sits 0.81 m ahead of it (`calib_imu_to_velo`) and 1.73 m above the road
-(Geiger et al., "Vision meets robotics: the KITTI dataset", IJRR 2013, figure 3). Scans turn while
-the car moves and KITTI raw holds no time per point, so points are taken as they are and
-`offset_ns` is zero. Times are those of the moment the scanner faces forward.
+Times are those of the moment the scanner faces forward. Points are as the scanner took them while
+the car moved, and have no times of their own; where `timestamps_start.txt` and `timestamps_end.txt`
+say how long the turn took, each gets one from its direction: the turn begins behind the car and
+goes clockwise, seen from above. Source: kiss-icp 1.2, `datasets/kitti_raw.py`, `get_timestamps`.
 """
 
 from __future__ import annotations
 
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,22 +20,35 @@ from typing import Final
 import numpy as np
 
 from recordings import kitti_poses
+from recordings.kitti_rig import (
+    EGO_SE3_VELODYNE,
+    MAX_SCAN_BYTES,
+    SENSOR,
+    camera_calibration,
+    raw_points,
+    read_raw_rig,
+)
 from recordings.kitti_tracklets import read_tracklets
 from recordings.points import RawPoints
-from recordings.recording import ASSUMED_POSES, Damage, Recording, identity_trajectory
+from recordings.recording import (
+    ASSUMED_POSES,
+    Damage,
+    Recording,
+    Topic,
+    identity_trajectory,
+)
 from recordings.sweep_builder import SweepBuilder
 from recordings.tracks import with_velocities
 from scene.box import Boxes
 from scene.calibration import Calibration
 from scene.errors import FormatError
-from scene.pose import SE3, Trajectory
+from scene.image import Image
+from scene.pose import Trajectory
 from scene.recording import RecordingId
 from scene.sweep import Sweep
+from scene.types import Int64
 
-SENSOR: Final = "velodyne"
-EGO_SE3_VELODYNE: Final = SE3(np.eye(3), np.array([0.81, 0.0, 1.73]))
-_POINT_BYTES: Final = 16
-_MAX_SCAN_BYTES: Final = 64 * 2**20
+_CAMERAS: Final = {number: f"image_0{number}" for number in range(4)}
 
 
 def open_kitti(path: Path, name: RecordingId, part: str = "") -> KittiRecording:
@@ -68,9 +82,13 @@ class KittiRecording(Recording):
                 "velodyne_points*.tar.xz"
             )
         self._times = kitti_poses.read_times(folder)
-        self.calibration = Calibration({SENSOR: EGO_SE3_VELODYNE})
+        self._spans = kitti_poses.read_spans(folder)
+        self.motion = "unknown" if self._spans is None else "raw"
+        self._images = _find_images(folder, self.damage)
+        self.calibration = _calibration(folder)
         self.trajectory = self._read_trajectory(folder)
         self.ground_truth = self._read_truth(folder / "tracklet_labels.xml")
+        self.topics = self._topics()
 
     def sweeps(self) -> Iterator[Sweep]:
         """Yield the scans in order of their numbers."""
@@ -80,9 +98,27 @@ class KittiRecording(Recording):
                 what = f"no time for scan {number}: the times file has {len(self._times)} lines"
                 self.damage.append(Damage(where, what, f"scan {number}"))
                 continue
-            sweep = builder.build(int(self._times[number]), where, partial(_raw_points, data))
+            time = int(self._times[number])
+            known = self._spans is not None and number < len(self._spans)
+            span = self._spans[number] if self._spans is not None and known else None
+            sweep = builder.build(time, where, partial(_timed_points, data, time, span))
             if sweep is not None:
                 yield sweep
+
+    def images(self) -> Iterator[Image]:
+        """Yield the images by reference, each with its own time."""
+        return iter(self._images)
+
+    def _topics(self) -> list[Topic]:
+        counts = Counter(image.sensor for image in self._images)
+        topics = [Topic("velodyne_points", "scans", len(self._times), "sweeps")]
+        topics += [Topic(name, "png", counts[name], "images") for name in sorted(counts)]
+        if ASSUMED_POSES not in self.calibration.assumed:
+            topics.append(Topic("oxts", "poses", len(self.trajectory), "poses"))
+        if self.ground_truth is not None:
+            boxes = sum(len(boxes) for boxes in self.ground_truth.values())
+            topics.append(Topic("tracklet_labels", "tracklets", boxes, "boxes"))
+        return topics
 
     def _scans(self) -> Iterator[tuple[str, int, bytes]]:
         """Yield file name, scan number and bytes."""
@@ -104,7 +140,7 @@ class KittiRecording(Recording):
                     if number is None or not member.isfile():
                         continue
                     where = f"{path.name}:{member.name}"
-                    if member.size > _MAX_SCAN_BYTES:
+                    if member.size > MAX_SCAN_BYTES:
                         what = f"{member.size} bytes in one scan"
                         self.damage.append(Damage(where, what, f"scan {number}"))
                         continue
@@ -120,7 +156,7 @@ class KittiRecording(Recording):
         if trajectory is not None:
             return trajectory
         assumed = frozenset({ASSUMED_POSES})
-        self.calibration = Calibration(self.calibration.ego_SE3_sensor, assumed)
+        self.calibration = replace(self.calibration, assumed=assumed)
         return identity_trajectory([int(time) for time in self._times])
 
     def _read_truth(self, path: Path) -> dict[int, Boxes] | None:
@@ -136,11 +172,44 @@ class KittiRecording(Recording):
         return with_velocities(by_time, self.trajectory)
 
 
-def _raw_points(data: bytes) -> RawPoints:
-    if len(data) % _POINT_BYTES:
-        raise FormatError(f"{len(data)} bytes are not whole points of {_POINT_BYTES} bytes")
-    points = np.frombuffer(data, dtype="<f4").reshape(-1, 4)
-    return RawPoints(points[:, :3], points[:, 3], None, None)
+def _calibration(folder: Path) -> Calibration:
+    """Return the scanner's mounting, and the cameras where their calibration is there."""
+    rig = read_raw_rig(folder)
+    if rig is None:
+        return Calibration({SENSOR: EGO_SE3_VELODYNE})
+    places, models = camera_calibration(rig, _CAMERAS, {})
+    return Calibration({SENSOR: EGO_SE3_VELODYNE, **places}, frozenset(), models)
+
+
+def _timed_points(data: bytes, time_ns: int, span_ns: Int64 | None) -> RawPoints:
+    """Return the points of a scan, with times after `time_ns` if the (2,) span is known."""
+    raw = raw_points(data)
+    if span_ns is None:
+        return raw
+    first, last = int(span_ns[0]) - time_ns, int(span_ns[1]) - time_ns
+    share = 0.5 - np.arctan2(raw.xyz_m[:, 1], raw.xyz_m[:, 0]) / (2 * np.pi)
+    time = (first + share * (last - first)).astype(np.int64)
+    return raw._replace(time=time, time_name="offset_ns")
+
+
+def _find_images(folder: Path, damage: list[Damage]) -> list[Image]:
+    """Return the images of all cameras by reference, in time order."""
+    images = []
+    for name in _CAMERAS.values():
+        files = sorted((folder / name / "data").glob("*.png"))
+        path = folder / name / "timestamps.txt"
+        if not files:
+            continue
+        if not path.exists():
+            what = "no timestamps.txt beside the images"
+            damage.append(Damage(f"{name}/timestamps.txt", what, f"images of {name}"))
+            continue
+        times = kitti_poses.read_stamps(path)
+        for file in files:
+            if file.stem.isdigit() and int(file.stem) < len(times):
+                time = int(times[int(file.stem)])
+                images.append(Image(name, time, "png", uri=f"{name}/data/{file.name}"))
+    return sorted(images, key=lambda image: (image.timestamp_ns, image.sensor))
 
 
 def _archive(folder: Path) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from recordings.kitti_rig import find_above, read_labelled, read_rig
 from scene.errors import FormatError
 from scene.pose import SE3, Trajectory, matrix_to_quat
 from scene.types import Float64, Int64
@@ -29,6 +30,24 @@ _VELO_SE3_IMU: Final = SE3(
 )
 
 
+def read_spans(folder: Path) -> Int64 | None:
+    """Return (T, 2) first and last moment of each scan in nanoseconds, None if they are not known.
+
+    Raises:
+        FormatError: if a line is not a time, or the two files differ in length.
+    """
+    paths = [folder / "velodyne_points" / f"timestamps_{end}.txt" for end in ("start", "end")]
+    if not all(path.exists() for path in paths):
+        return None
+    start, end = (read_stamps(path) for path in paths)
+    if len(start) != len(end):
+        raise FormatError(
+            f"timestamps_start.txt has {len(start)} lines, timestamps_end.txt {len(end)}: copy "
+            "both from the original download"
+        )
+    return np.stack([start, end], axis=1)
+
+
 def read_times(folder: Path) -> Int64:
     """Return (T,) scan times in nanoseconds, by scan number.
 
@@ -41,17 +60,26 @@ def read_times(folder: Path) -> Int64:
     for name in ("timestamps.txt", "timestamps_s.txt"):
         path = folder / "velodyne_points" / name
         if path.exists():
-            lines = path.read_text().split("\n")
-            while lines and not lines[-1].strip():
-                lines.pop()
-            times = [_time_ns(line, path, i) for i, line in enumerate(lines, 1)]
-            if not times:
-                raise FormatError(f"{path.name}: holds no times")
-            return np.array(times, dtype=np.int64)
+            return read_stamps(path)
     raise FormatError(
         f"{folder.name}: no velodyne_points/timestamps.txt; without times scans have no order in "
         "the drive: copy the file from the original download"
     )
+
+
+def read_stamps(path: Path) -> Int64:
+    """Return (T,) nanoseconds of a file with one time a line.
+
+    Raises:
+        FormatError: if a line is not a time or there is none.
+    """
+    lines = path.read_text(errors="replace").split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    times = [_time_ns(line, path, i) for i, line in enumerate(lines, 1)]
+    if not times:
+        raise FormatError(f"{path.name}: holds no times")
+    return np.array(times, dtype=np.int64)
 
 
 def _time_ns(line: str, path: Path, number: int) -> int:
@@ -78,7 +106,7 @@ def read_trajectory(folder: Path, times_ns: Int64, ego_SE3_velodyne: SE3) -> Tra
         velo_SE3_imu = _velo_SE3_imu(folder)
         count = min(len(oxts), len(times_ns))
         ego_SE3_imu = ego_SE3_velodyne @ velo_SE3_imu
-        return _from_oxts(oxts[:count], times_ns[:count], ego_SE3_imu)
+        return oxts_trajectory(oxts[:count], times_ns[:count], ego_SE3_imu)
     path = folder / "poses_velodyne.txt"
     if not path.exists():
         return None
@@ -103,7 +131,7 @@ def _oxts_rows(folder: Path) -> Float64 | None:
     """Return (T, 6) latitude, longitude (degrees), altitude, roll, pitch, yaw by scan number."""
     files = sorted((folder / "oxts" / "data").glob("*.txt"))
     if files:
-        return np.concatenate([_numbers(path, None)[:1, :6] for path in files])
+        return np.concatenate([read_oxts_file(path)[:1] for path in files])
     path = folder / "oxts_subset.csv"
     if not path.exists():
         return None
@@ -116,8 +144,25 @@ def _oxts_rows(folder: Path) -> Float64 | None:
     return np.array(rows).reshape(-1, 6)
 
 
-def _from_oxts(rows: Float64, times_ns: Int64, ego_SE3_imu: SE3) -> Trajectory:
+def read_oxts_file(path: Path) -> Float64:
+    """Return (T, 6) latitude, longitude (degrees), altitude, roll, pitch, yaw of OXTS records.
+
+    Raises:
+        FormatError: if the lines are no records of finite numbers.
+    """
+    rows = _numbers(path, None)
+    if rows.shape[1] < 6 or not np.isfinite(rows[:, :6]).all():
+        raise FormatError(f"{path.name}: expected at least 6 finite numbers a line, as OXTS writes")
+    return rows[:, :6]
+
+
+def oxts_trajectory(rows: Float64, times_ns: Int64, ego_SE3_imu: SE3) -> Trajectory:
     """Return ego poses by the devkit's Mercator projection, scaled at the first latitude.
+
+    Args:
+        rows: (T, 6) latitude, longitude (degrees), altitude, roll, pitch, yaw.
+        times_ns: (T,) their times.
+        ego_SE3_imu: where the OXTS unit sits.
 
     Source: KITTI raw development kit, convertOxtsToPose.m and latToScale.m.
     """
@@ -145,31 +190,15 @@ def _rotation(roll: Float64, pitch: Float64, yaw: Float64) -> Float64:
 
 def _velo_SE3_imu(folder: Path) -> SE3:
     """Return where the IMU sits, from the calibration files in the drive or the folder above."""
-    for path in (folder / "calib_imu_to_velo.txt", folder.parent / "calib_imu_to_velo.txt"):
-        if path.exists():
-            fields = _labelled(path)
-            if {"R", "T"} <= fields.keys():
-                return SE3(fields["R"].reshape(3, 3), fields["T"])
-            raise FormatError(f"{path.name}: expected lines R: (9 numbers) and T: (3 numbers)")
+    path = find_above(folder, "calib_imu_to_velo.txt")
+    if path is not None:
+        fields = read_labelled(path)
+        if len(fields.get("R", ())) == 9 and len(fields.get("T", ())) == 3:
+            return SE3(fields["R"].reshape(3, 3), fields["T"])
+        raise FormatError(f"{path.name}: expected lines R: (9 numbers) and T: (3 numbers)")
     path = folder / "calib_tracking_format.txt"
-    if path.exists():
-        fields = _labelled(path)
-        if "Tr_imu_to_velo" in fields:
-            matrix = fields["Tr_imu_to_velo"].reshape(3, 4)
-            return SE3(matrix[:, :3], matrix[:, 3])
-    return _VELO_SE3_IMU
-
-
-def _labelled(path: Path) -> dict[str, Float64]:
-    """Return the numeric `NAME: numbers` lines of a calibration file."""
-    fields = {}
-    for line in path.read_text().splitlines():
-        name, _, values = line.partition(":")
-        try:
-            fields[name.strip()] = np.array([float(value) for value in values.split()])
-        except ValueError:
-            continue  # calib_time: is a date
-    return fields
+    rig = read_rig(path) if path.exists() else None
+    return _VELO_SE3_IMU if rig is None or rig.velo_SE3_imu is None else rig.velo_SE3_imu
 
 
 def _numbers(path: Path, columns: int | None) -> Float64:

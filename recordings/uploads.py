@@ -96,10 +96,11 @@ class Rule:
     parts: Parts | None = None
 
 
-def by_group(members: re.Pattern[str]) -> Parts:
+def by_group(members: re.Pattern[str], needs: re.Pattern[str] | None = None) -> Parts:
     """Return a `parts` function for layouts whose keys name the part.
 
-    Members whose group `part` matched belong to that part, the others to all of them.
+    Members whose group `part` matched belong to that part, the others to all of them. A part
+    without a member that matches `needs` is none.
     """
 
     def parts(folder: Folder) -> Mapping[str, frozenset[str]]:
@@ -112,6 +113,10 @@ def by_group(members: re.Pattern[str]) -> Parts:
                 shared.add(key)
             else:
                 named.setdefault(part, set()).add(key)
-        return {part: frozenset(keys | shared) for part, keys in named.items()}
+        return {
+            part: frozenset(keys | shared)
+            for part, keys in named.items()
+            if needs is None or any(needs.fullmatch(key) for key in keys)
+        }
 
     return parts

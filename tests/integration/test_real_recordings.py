@@ -321,6 +321,7 @@ def test_every_file_of_the_collection_is_read_or_refused_with_a_reason() -> None
     assert read == {
         "argoverse2_sensor_val_7fab2350-7eaf-3b7e-a39d-6937a4c1bede": "argoverse2",
         "av2_layout_pandaset_002": "argoverse2",
+        "kitti_object_training": "kitti_object",
         "kitti_raw_2011_09_26_drive_0001_sync": "kitti",
         "mcap_derived_pandaset_002_front_ros2": "mcap",
         "mcap_nav2_turtlebot": "mcap",

@@ -138,3 +138,83 @@ def test_a_broken_tracklet_is_damage_and_a_bomb_is_refused(tmp_path: Path) -> No
     path.write_text("<other/>")
     with pytest.raises(FormatError, match="no <tracklets> element"):
         open_drive(folder)
+
+
+CAM_TO_CAM = """calib_time: 09-Jan-2012 13:57:47
+S_rect_00: 1242 375
+R_rect_00: 1 0 0 0 1 0 0 0 1
+P_rect_00: 721 0 609 0 0 721 172 0 0 0 1 0
+S_rect_02: 1241 376
+P_rect_02: 721 0 609 44.8 0 721 172 0.2 0 0 1 0.0027
+"""
+VELO_TO_CAM = "calib_time: x\nR: 0 -1 0 0 0 -1 1 0 0\nT: -0.004 -0.08 -0.27\n"
+
+
+def write_cameras(folder: Path) -> None:
+    (folder.parent / "calib_cam_to_cam.txt").write_text(CAM_TO_CAM)
+    (folder.parent / "calib_velo_to_cam.txt").write_text(VELO_TO_CAM)
+    (folder / "image_02" / "data").mkdir(parents=True)
+    for i in range(2):
+        (folder / f"image_02/data/{i:010d}.png").write_bytes(b"\x89PNG")
+    stamps = "2011-09-26 13:02:25.954399488\n2011-09-26 13:02:26.054399488\n"
+    (folder / "image_02" / "timestamps.txt").write_text(stamps)
+
+
+def test_cameras_of_a_raw_drive(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "day" / "drive")
+    write_cameras(folder)
+    recording = open_drive(folder)
+    assert sorted(recording.calibration.cameras) == ["image_00", "image_02"]
+    camera = recording.calibration.cameras["image_02"]
+    assert (camera.width_px, camera.height_px) == (1241, 376)
+    first, second = recording.images()
+    assert (first.sensor, first.uri) == ("image_02", "image_02/data/0000000000.png")
+    assert second.timestamp_ns - first.timestamp_ns == 10**8
+    # A point of the scanner is seen where P_rect * R_rect * (R | T) says.
+    point = np.array([12.0, 1.5, -0.7])
+    ego_point = EGO_SE3_VELODYNE.transform_points(point[None])
+    seen = camera.matrix @ recording.calibration.of("image_02").inverse().transform_points(
+        ego_point
+    )[0]  # fmt: skip
+    projection = np.array([721, 0, 609, 44.8, 0, 721, 172, 0.2, 0, 0, 1, 0.0027]).reshape(3, 4)
+    turn = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0.0]])
+    in_camera = turn @ point + np.array([-0.004, -0.08, -0.27])
+    theirs = projection @ np.append(in_camera, 1.0)
+    np.testing.assert_allclose(seen[:2] / seen[2], theirs[:2] / theirs[2], atol=1e-9)
+
+
+def test_images_without_times_are_damage(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "day" / "drive")
+    write_cameras(folder)
+    (folder / "image_02" / "timestamps.txt").unlink()
+    recording = open_drive(folder)
+    assert list(recording.images()) == []
+    assert recording.damage[0].lost == "images of image_02"
+
+
+def test_points_get_times_where_a_turn_has_two_ends(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "drive")
+    assert open_drive(folder).motion == "unknown"
+    front, left, right = np.array([9.0, 0, 0]), np.array([0, 9.0, 0]), np.array([0, -9.0, 0])
+    rear_left, rear_right = np.array([-9.0, 1e-4, 0]), np.array([-9.0, -1e-4, 0])
+    points = np.stack([front, left, right, rear_left, rear_right])
+    rows = np.column_stack([points, np.ones(5)]).astype("<f4")
+    rows.tofile(folder / "velodyne_points" / "data" / "0000000001.bin")
+    for end, shift in (("start", "913"), ("end", "016")):
+        second = 25 if end == "start" else 26
+        lines = [f"2011-09-26 13:02:{second + i:02d}.{shift}389445" for i in range(3)]
+        (folder / "velodyne_points" / f"timestamps_{end}.txt").write_text("\n".join(lines))
+    recording = open_drive(folder)
+    assert recording.motion == "raw"
+    sweep = list(recording.sweeps())[1]
+    # 51 ms before the scanner faces forward to 52 ms after; left is passed before right.
+    expected = np.array([0.5, -25.25, 26.25, -51.0, 52.0]) * 1e6
+    np.testing.assert_allclose(sweep.offset_ns, expected, atol=2e3)
+
+
+def test_ends_of_turns_that_do_not_match(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "drive")
+    (folder / "velodyne_points" / "timestamps_start.txt").write_text("1\n2\n3\n")
+    (folder / "velodyne_points" / "timestamps_end.txt").write_text("1\n2\n")
+    with pytest.raises(FormatError, match=r"timestamps_start.txt has 3 lines, .* 2"):
+        open_drive(folder)
