@@ -1,4 +1,7 @@
-"""Rules about points: what is missing, impossible or never changes."""
+"""Rules about points: impossible, doubtful, or the same whatever happens.
+
+What is missing from the lidar's view is looked at in `view_rules`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from recordings.rules import Facts, Finding, Rule
-from recordings.sweep_look import SweepLook
+from recordings.rules import Facts, Finding, Rule, Times
+from recordings.sweep_look import FAR_M, SweepLook
+from scene.types import Float64, Int64
 
 SOME_EMPTY: Final = Rule(
     "REC003", "warning", "some sweeps are empty",
@@ -26,12 +30,50 @@ NO_INTENSITY: Final = Rule(
     "REC014", "warning", "intensity is the same everywhere",
     "record the driver's intensity field; a detector loses accuracy without it",
 )  # fmt: skip
-RULES: Final = (SOME_EMPTY, NOT_FINITE, GROUND, NO_INTENSITY)
+FAR: Final = Rule(
+    "REC023", "warning", "points farther than a lidar sees",
+    "filter them in the driver: they are decoding errors or multiple echoes",
+)  # fmt: skip
+WRONG_UNIT: Final = Rule(
+    "REC024", "error", "coordinates are not metres around the vehicle",
+    "convert to metres in the sensor's frame: these look like millimetres or map coordinates",
+)  # fmt: skip
+GROUND_JUMP: Final = Rule(
+    "REC025", "warning", "the height of the ground jumps",
+    "the mounting or its calibration changed on the way: cut the recording there, check the mount",
+)  # fmt: skip
+COLLAPSE: Final = Rule(
+    "REC026", "warning", "the number of points collapses",
+    "packets were lost or the window is covered: check the network, clean the lidar",
+)  # fmt: skip
+SATURATED: Final = Rule(
+    "REC027", "warning", "intensity is saturated",
+    "record the raw intensity, or scale it to the range of its type",
+)  # fmt: skip
+RULES: Final = (
+    SOME_EMPTY, NOT_FINITE, GROUND, NO_INTENSITY, FAR, WRONG_UNIT, GROUND_JUMP, COLLAPSE, SATURATED,
+)  # fmt: skip
 
+# Real drives: the ground lies at -0.42 to +0.10 m, the lower end where the ego origin is taken at
+# axle height (Argoverse 2, PandaSet).
 _MAX_GROUND_M: Final = 0.8
 _GROUND_BAND_M: Final = (4.0, 15.0)
 _MIN_GROUND_POINTS: Final = 200
 _GROUND_POINTS: Final = 20_000  # enough for a percentile
+_FAR_SHARE: Final = 1e-4
+# The middle of a real sweep lies 7 to 20 m away; in millimetres that is 7,000.
+_MAX_MEDIAN_M: Final = 400.0
+# Within a drive the estimate varies by 0.18 m on real roads. A crest passes within two seconds,
+# so both the moments before and after, and all before and all after must differ.
+_GROUND_JUMP_M: Final = 0.4
+_GROUND_WINDOW: Final = 4
+# The count of points varies by 4 % in real drives; open country halves it. A third for three
+# sweeps running is neither.
+_COLLAPSE_SHARE: Final = 0.33
+_COLLAPSE_SWEEPS: Final = 3
+_MIN_SWEEPS: Final = 10
+# Real drives have up to 1 % of the points at the end of the scale.
+_SATURATED_SHARE: Final = 0.3
 
 
 class GeometryRules:
@@ -39,38 +81,75 @@ class GeometryRules:
 
     def __init__(self, facts: Facts) -> None:
         del facts
-        self._num_sweeps = self._num_empty = self._num_not_finite = 0
+        self._num_points = Times()
+        self._num_empty = self._num_not_finite = self._num_far = 0
+        self._saturated = 0.0
         self._intensity = [np.inf, -np.inf]
-        self._ground: list[float] = []
+        self._ground: list[tuple[int, float]] = []
+        self._median_m: list[float] = []
 
     def add(self, look: SweepLook) -> None:
         """Look at one sweep."""
-        self._num_sweeps += 1
+        self._num_points.append(look.num_points)
         if not look.num_points:
             self._num_empty += 1
             return
         self._num_not_finite += look.num_not_finite
+        self._num_far += look.num_far
+        self._saturated += look.saturated
         self._intensity[0] = min(self._intensity[0], look.intensity_min)
         self._intensity[1] = max(self._intensity[1], look.intensity_max)
-        if look.sampled and (height_m := ground_height_m(look)) is not None:
-            self._ground.append(height_m)
+        if not look.sampled:
+            return
+        self._median_m.append(_median_range_m(look))
+        if (height_m := ground_height_m(look)) is not None:
+            self._ground.append((look.timestamp_ns, height_m))
 
     def finish(self) -> Iterator[Finding]:
         """Give what was found."""
-        if 0 < self._num_empty < self._num_sweeps:
+        counts = self._num_points.to_numpy()
+        num_sweeps, total = len(counts), int(counts.sum())
+        if 0 < self._num_empty < num_sweeps:
             yield SOME_EMPTY.found(
-                f"{self._num_empty} of {self._num_sweeps} sweeps have no usable point",
-                self._num_empty,
+                f"{self._num_empty} of {num_sweeps} sweeps have no usable point", self._num_empty
             )
         if self._num_not_finite:
             message = f"{self._num_not_finite} points are NaN or infinite"
             yield NOT_FINITE.found(message, self._num_not_finite)
-        if self._num_empty < self._num_sweeps and self._intensity[0] == self._intensity[1]:
-            yield NO_INTENSITY.found(f"intensity is {self._intensity[0]:g} at every point")
-        if self._ground and abs(height := float(np.median(self._ground))) > _MAX_GROUND_M:
+        if not total:
+            return
+        yield from self._about_range(total)
+        yield from self._about_intensity(num_sweeps - self._num_empty)
+        yield from self._about_ground()
+        yield from _about_counts(counts)
+
+    def _about_range(self, total: int) -> Iterator[Finding]:
+        median_m = float(np.median(self._median_m))
+        if median_m > _MAX_MEDIAN_M:
+            yield WRONG_UNIT.found(f"half of the points are farther than {median_m:,.0f} m")
+        elif self._num_far > _FAR_SHARE * total:
+            message = f"{self._num_far} of {total} points are farther than {FAR_M:.0f} m"
+            yield FAR.found(message, self._num_far)
+
+    def _about_intensity(self, num_sweeps: int) -> Iterator[Finding]:
+        low, high = self._intensity
+        share = self._saturated / num_sweeps
+        if low == high:
+            yield NO_INTENSITY.found(f"intensity is {low:g} at every point")
+        elif share > _SATURATED_SHARE:
+            yield SATURATED.found(f"{share:.0%} of the points have the highest intensity")
+
+    def _about_ground(self) -> Iterator[Finding]:
+        if not self._ground:
+            return
+        height = np.array([height_m for _, height_m in self._ground])
+        if abs(usual := float(np.median(height))) > _MAX_GROUND_M:
             yield GROUND.found(
-                f"the ground around the vehicle lies at z = {height:.2f} m, expected near 0"
+                f"the ground around the vehicle lies at z = {usual:.2f} m, expected near 0"
             )
+        at, jump_m = _largest_jump(height)
+        if abs(jump_m) > _GROUND_JUMP_M:
+            yield GROUND_JUMP.found(f"by {jump_m:+.2f} m at {self._ground[at][0]} ns, and stays")
 
 
 def ground_height_m(look: SweepLook) -> float | None:
@@ -81,3 +160,36 @@ def ground_height_m(look: SweepLook) -> float | None:
     if np.count_nonzero(near) < _MIN_GROUND_POINTS:
         return None
     return float(np.percentile(points[near, 2], 10))
+
+
+def _median_range_m(look: SweepLook) -> float:
+    points = look.sweep.points_ego_m[:: 1 + look.num_points // 2000]
+    return float(np.nanmedian(np.linalg.norm(points, axis=1)))
+
+
+def _largest_jump(height_m: Float64) -> tuple[int, float]:
+    """Return where the level of a series changes most for good, and by how much."""
+    best = (0, 0.0)
+    window = _GROUND_WINDOW
+    for at in range(window, len(height_m) - window + 1):  # two a second: short
+        near = np.median(height_m[at : at + window]) - np.median(height_m[at - window : at])
+        whole = np.median(height_m[at:]) - np.median(height_m[:at])
+        jump = float(near if abs(near) < abs(whole) else whole)
+        if near * whole > 0 and abs(jump) > abs(best[1]):
+            best = (at, jump)
+    return best
+
+
+def _about_counts(counts: Int64) -> Iterator[Finding]:
+    if len(counts) < _MIN_SWEEPS:
+        return
+    usual = float(np.median(counts[counts > 0]))
+    low = (counts > 0) & (counts < _COLLAPSE_SHARE * usual)
+    kernel = np.ones(_COLLAPSE_SWEEPS, dtype=np.int64)
+    runs = np.convolve(low.astype(np.int64), kernel, "valid") == _COLLAPSE_SWEEPS
+    if runs.any():
+        yield COLLAPSE.found(
+            f"{int(low.sum())} sweeps have as few as {int(counts[low].min())} points, usual are "
+            f"{usual:.0f}; first sweep {int(np.argmax(runs))}",
+            int(low.sum()),
+        )

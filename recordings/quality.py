@@ -15,18 +15,24 @@ from recordings import (
     calibration_rules,
     content_rules,
     geometry_rules,
+    label_rules,
+    motion_rules,
     pose_rules,
     signal_rules,
     time_rules,
+    view_rules,
 )  # fmt: skip
 from recordings.calibration_rules import check_calibration
 from recordings.content_rules import ContentRules
 from recordings.geometry_rules import GeometryRules
+from recordings.label_rules import LabelRules
+from recordings.motion_rules import MotionRules
 from recordings.pose_rules import PoseRules
 from recordings.rules import Facts, Finding, Rule
 from recordings.signal_rules import check_signals
 from recordings.sweep_look import SweepLook
 from recordings.time_rules import TimeRules
+from recordings.view_rules import ViewRules
 from scene.box import Boxes
 from scene.sweep import Sweep
 
@@ -35,9 +41,10 @@ __all__ = ["RULES", "SUBJECTS", "Facts", "Finding", "QualityCheck", "Rule"]
 SUBJECTS: Final[dict[str, tuple[Rule, ...]]] = {
     "content": content_rules.RULES,
     "time": time_rules.RULES,
-    "geometry": geometry_rules.RULES,
-    "poses": pose_rules.RULES,
+    "geometry": geometry_rules.RULES + view_rules.RULES,
+    "poses": pose_rules.RULES + motion_rules.RULES,
     "calibration": calibration_rules.RULES,
+    "labels": label_rules.RULES,
     "signals": signal_rules.RULES,
 }
 RULES: Final[dict[str, Rule]] = {
@@ -69,7 +76,8 @@ class QualityCheck:
         self._time = TimeRules(facts)
         self._content = ContentRules(facts)
         self._streaming = (
-            self._time, GeometryRules(facts), PoseRules(facts), self._content,
+            self._content, self._time, GeometryRules(facts), ViewRules(facts), PoseRules(facts),
+            MotionRules(facts), LabelRules(facts),
         )  # fmt: skip
 
     def add(self, sweep: Sweep, boxes: Boxes | None = None) -> None:
@@ -88,7 +96,12 @@ class QualityCheck:
     def add_image(self, sensor: str, timestamp_ns: int) -> None:
         """Look at the time of one camera image."""
         self._time.add_image(sensor, timestamp_ns)
-        self._content.add_image()
+        self._content.add_image(sensor)
+
+    @property
+    def fingerprint(self) -> tuple[int, ...]:
+        """Words of the sweeps so far; see `recordings.fingerprint`."""
+        return self._content.fingerprint.words()
 
     def finish(self) -> list[Finding]:
         """Return everything found, errors first."""

@@ -95,3 +95,37 @@ def profile(
             if distance < max_range_m:
                 standing[sector] += 1
                 range_sum_m[sector] += distance
+
+
+@numba.njit(cache=True)
+def mark_cells(
+    points_m: Float32,
+    origin_m: Float64,
+    low_m: float,
+    cell_m: float,
+    sample: int,
+    last: NDArray[np.int16],
+    hits: NDArray[np.int16],
+) -> None:
+    """Count, for every cell of a grid around the lidar, the sweeps that have a point in it.
+
+    Args:
+        points_m: (N, 3) ego frame.
+        origin_m: where the lidar sits; the middle of the grid.
+        low_m: height below which points are ground.
+        cell_m: edge of a cell.
+        sample: number of this sweep, above 0.
+        last: (X, Y, Z) the last sample that hit a cell.
+        hits: (X, Y, Z) samples that hit it.
+    """
+    shape = last.shape
+    for i in range(len(points_m)):
+        if not points_m[i, 2] > low_m:
+            continue
+        x = int(np.floor((points_m[i, 0] - origin_m[0]) / cell_m)) + shape[0] // 2
+        y = int(np.floor((points_m[i, 1] - origin_m[1]) / cell_m)) + shape[1] // 2
+        z = int(np.floor((points_m[i, 2] - origin_m[2]) / cell_m)) + shape[2] // 2
+        inside = 0 <= x < shape[0] and 0 <= y < shape[1] and 0 <= z < shape[2]
+        if inside and last[x, y, z] != sample:
+            last[x, y, z] = sample
+            hits[x, y, z] += 1
