@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from recordings import sweep_kernels
 from recordings.rules import Facts, Finding, Rule, Times
 from recordings.sweep_look import FAR_M, SweepLook
 from scene.types import Float64, Int64
@@ -58,6 +59,7 @@ RULES: Final = (
 # axle height (Argoverse 2, PandaSet).
 _MAX_GROUND_M: Final = 0.8
 _GROUND_BAND_M: Final = (4.0, 15.0)
+_GROUND_SHARE: Final = 0.1  # of the points there are lower than this
 _MIN_GROUND_POINTS: Final = 200
 _GROUND_POINTS: Final = 20_000  # enough for a percentile
 _FAR_SHARE: Final = 1e-4
@@ -86,7 +88,7 @@ class GeometryRules:
         self._saturated = 0.0
         self._intensity = [np.inf, -np.inf]
         self._ground: list[tuple[int, float]] = []
-        self._median_m: list[float] = []
+        self._sampled = self._sampled_far = 0
 
     def add(self, look: SweepLook) -> None:
         """Look at one sweep."""
@@ -101,7 +103,8 @@ class GeometryRules:
         self._intensity[1] = max(self._intensity[1], look.intensity_max)
         if not look.sampled:
             return
-        self._median_m.append(_median_range_m(look))
+        self._sampled += look.num_points
+        self._sampled_far += sweep_kernels.count_beyond(look.sweep.points_ego_m, _MAX_MEDIAN_M)
         if (height_m := ground_height_m(look)) is not None:
             self._ground.append((look.timestamp_ns, height_m))
 
@@ -124,9 +127,11 @@ class GeometryRules:
         yield from _about_counts(counts)
 
     def _about_range(self, total: int) -> Iterator[Finding]:
-        median_m = float(np.median(self._median_m))
-        if median_m > _MAX_MEDIAN_M:
-            yield WRONG_UNIT.found(f"half of the points are farther than {median_m:,.0f} m")
+        far = self._sampled_far / max(self._sampled, 1)
+        if far > 0.5:
+            yield WRONG_UNIT.found(
+                f"{far:.0%} of the points are farther than {_MAX_MEDIAN_M:.0f} m"
+            )
         elif self._num_far > _FAR_SHARE * total:
             message = f"{self._num_far} of {total} points are farther than {FAR_M:.0f} m"
             yield FAR.found(message, self._num_far)
@@ -154,17 +159,11 @@ class GeometryRules:
 
 def ground_height_m(look: SweepLook) -> float | None:
     """Return the height of the ground around the vehicle, None if there is too little of it."""
-    points = look.sweep.points_ego_m[:: 1 + look.num_points // _GROUND_POINTS]
-    squared = points[:, 0] ** 2 + points[:, 1] ** 2
-    near = (squared > _GROUND_BAND_M[0] ** 2) & (squared < _GROUND_BAND_M[1] ** 2)
-    if np.count_nonzero(near) < _MIN_GROUND_POINTS:
-        return None
-    return float(np.percentile(points[near, 2], 10))
-
-
-def _median_range_m(look: SweepLook) -> float:
-    points = look.sweep.points_ego_m[:: 1 + look.num_points // 2000]
-    return float(np.nanmedian(np.linalg.norm(points, axis=1)))
+    step = 1 + look.num_points // _GROUND_POINTS
+    height_m = sweep_kernels.low_height(
+        look.sweep.points_ego_m, step, *_GROUND_BAND_M, _GROUND_SHARE, _MIN_GROUND_POINTS
+    )
+    return None if np.isnan(height_m) else float(height_m)
 
 
 def _largest_jump(height_m: Float64) -> tuple[int, float]:

@@ -11,7 +11,6 @@ import numpy as np
 from recordings.recording import ASSUMED_POSES
 from recordings.rules import Facts, Finding, Rule
 from recordings.sweep_look import SweepLook
-from scene.errors import FrameError
 from scene.pose import SE3
 from scene.types import Float64
 
@@ -47,21 +46,16 @@ class MotionRules:
     """Compares sweeps a second apart, as seen and as the poses have it."""
 
     def __init__(self, facts: Facts) -> None:
-        assumed = ASSUMED_POSES in facts.calibration.assumed
-        self._trajectory = None if assumed or len(facts.trajectory) < 2 else facts.trajectory
+        self._known = ASSUMED_POSES not in facts.calibration.assumed
         self._samples: deque[_Sample] = deque(maxlen=4)
         self._frozen: list[int] = []
         self._stuck: list[int] = []
 
     def add(self, look: SweepLook) -> None:
         """Look at one sweep."""
-        if self._trajectory is None or not look.sampled or not look.num_points:
+        if not (self._known and look.sampled and look.num_points) or look.map_SE3_ego is None:
             return
-        try:
-            pose = self._trajectory.at(look.timestamp_ns)
-        except FrameError:  # another rule's business
-            return
-        now = _Sample(look.timestamp_ns, pose, look.profile.range_m)
+        now = _Sample(look.timestamp_ns, look.map_SE3_ego, look.profile.range_m)
         before = [s for s in self._samples if now.timestamp_ns - s.timestamp_ns >= _LAG_NS]
         if before:
             self._compare(before[-1], now)

@@ -88,7 +88,9 @@ class QualityCheck:
             boxes: its annotations with `num_points` counted, None if there are none.
         """
         slot = sweep.timestamp_ns // _SAMPLE_NS
-        look = SweepLook(sweep, boxes, self._origin_m, sampled=slot != self._sampled)
+        look = SweepLook(
+            sweep, boxes, self._facts.trajectory, self._origin_m, sampled=slot != self._sampled
+        )
         self._sampled = slot
         for rules in self._streaming:
             rules.add(look)

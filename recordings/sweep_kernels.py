@@ -13,6 +13,7 @@ NEAR_M = 2.5  # closer lies the vehicle itself
 _PRIME = np.uint64(1099511628211)  # FNV-1a, 64 bit
 _DIGEST_STEP = 7
 _STEP = 4
+_HEIGHT_BINS = 2000  # of a centimetre
 
 
 @numba.njit(cache=True)
@@ -42,6 +43,38 @@ def extremes(
         saturated += value >= 1.0
         first, last = min(first, offset_ns[i]), max(last, offset_ns[i])
     return low, high, saturated / (1 + (len(intensity) - 1) // _STEP), first, last
+
+
+@numba.njit(cache=True)
+def low_height(
+    points_m: Float32, step: int, near_m: float, far_m: float, share: float, min_points: int
+) -> float:
+    """Return the height below which `share` of the points of a ring lie, to a centimetre.
+
+    Args:
+        points_m: (N, 3) ego frame.
+        step: look at every n-th point.
+        near_m: inner radius of the ring around the ego origin,
+        far_m: and its outer radius.
+        share: in (0, 1).
+        min_points: NaN if there are fewer in the ring.
+    """
+    bins = np.zeros(_HEIGHT_BINS, dtype=np.int64)
+    count = 0
+    for i in range(0, len(points_m), step):
+        squared = points_m[i, 0] * points_m[i, 0] + points_m[i, 1] * points_m[i, 1]
+        if squared > near_m * near_m and squared < far_m * far_m:
+            place = points_m[i, 2] * 100.0 + _HEIGHT_BINS / 2
+            bins[int(min(max(place, 0.0), _HEIGHT_BINS - 1.0))] += 1
+            count += 1
+    if count < min_points:
+        return np.nan
+    below = 0
+    for height in range(_HEIGHT_BINS):
+        below += bins[height]
+        if below > share * count:
+            return (height + 0.5 - _HEIGHT_BINS / 2) / 100.0
+    return np.nan
 
 
 @numba.njit(cache=True)

@@ -10,6 +10,8 @@ import numpy as np
 
 from recordings import sweep_kernels
 from scene.box import Boxes
+from scene.errors import FrameError
+from scene.pose import SE3, Trajectory
 from scene.sweep import Sweep
 from scene.types import Float64, Int64
 
@@ -50,13 +52,20 @@ class SweepLook:
     """
 
     def __init__(
-        self, sweep: Sweep, boxes: Boxes | None, origin_m: Float64, *, sampled: bool
+        self,
+        sweep: Sweep,
+        boxes: Boxes | None,
+        trajectory: Trajectory,
+        origin_m: Float64,
+        *,
+        sampled: bool,
     ) -> None:
         self.sweep = sweep
         self.sampled = sampled
         self.boxes = boxes
         self.timestamp_ns = sweep.timestamp_ns
         self.num_points = len(sweep)
+        self._trajectory = trajectory
         self._origin_m = origin_m
         self.num_far = self.num_not_finite = 0
         self.intensity_min, self.intensity_max, self.saturated = np.inf, -np.inf, 0.0
@@ -78,6 +87,14 @@ class SweepLook:
     def digest(self) -> int:
         """A number that sweeps with exactly equal points share."""
         return int(sweep_kernels.digest(self.sweep.points_ego_m))
+
+    @cached_property
+    def map_SE3_ego(self) -> SE3 | None:
+        """The ego pose at the sweep's time, None where there is none."""
+        try:
+            return self._trajectory.at(self.timestamp_ns)
+        except FrameError:
+            return None
 
     @cached_property
     def profile(self) -> Profile:

@@ -11,7 +11,6 @@ from recordings import sweep_kernels
 from recordings.recording import ASSUMED_POSES
 from recordings.rules import Facts, Finding, Rule
 from recordings.sweep_look import SweepLook
-from scene.errors import FrameError
 from scene.types import Float64, Int64, Mask
 
 BLIND_SECTOR: Final = Rule(
@@ -46,7 +45,7 @@ _MAX_PLACES: Final = 60
 _FIXED_SHARE: Final = 0.9
 _MIN_FIXED_CELLS: Final = 20
 _CELL_M: Final = 0.1
-_GRID: Final = (120, 120, 40)
+_GRID: Final = (80, 80, 40)
 _LOW_M: Final = 0.4
 
 
@@ -56,8 +55,7 @@ class ViewRules:
     def __init__(self, facts: Facts) -> None:
         mounting = facts.calibration.ego_SE3_sensor.get(facts.sensor)
         self._origin_m = np.zeros(3) if mounting is None else mounting.translation_m
-        moving = ASSUMED_POSES not in facts.calibration.assumed and len(facts.trajectory) > 1
-        self._trajectory = facts.trajectory if moving else None
+        self._moving = ASSUMED_POSES not in facts.calibration.assumed
         self._samples = 0
         self._blind = np.zeros(sweep_kernels.NUM_SECTORS, dtype=np.int64)
         self._rings = [np.zeros(0, dtype=np.int64)] * 2  # first and last sample that saw each
@@ -74,7 +72,7 @@ class ViewRules:
         self._blind += look.profile.count == 0
         if look.sweep.ring is not None:
             self._count_rings(np.bincount(look.sweep.ring))
-        if self._has_moved(look.timestamp_ns):
+        if self._has_moved(look):
             self._mark(look)
 
     def finish(self) -> Iterator[Finding]:
@@ -101,13 +99,10 @@ class ViewRules:
         self._rings[0][there[self._rings[0][there] == 0]] = self._samples
         self._rings[1][there] = self._samples
 
-    def _has_moved(self, timestamp_ns: int) -> bool:
-        if self._trajectory is None or self._places >= _MAX_PLACES:
+    def _has_moved(self, look: SweepLook) -> bool:
+        if not self._moving or self._places >= _MAX_PLACES or look.map_SE3_ego is None:
             return False
-        try:
-            place_m = self._trajectory.at(timestamp_ns).translation_m
-        except FrameError:
-            return False
+        place_m = look.map_SE3_ego.translation_m
         if self._place_m is not None and np.linalg.norm(place_m - self._place_m) < _MOVED_M:
             return False
         self._place_m = place_m
