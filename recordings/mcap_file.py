@@ -7,11 +7,12 @@ a file whose end is missing reads the same way as a whole one. Format: mcap.dev/
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final, NamedTuple
+
+from isal.isal_zlib import crc32  # the checksum of zlib, three times as fast
 
 from recordings.formats import MCAP_MAGIC
 from recordings.log_file import Channel, Schema
@@ -128,7 +129,7 @@ class McapFile:
         except (FormatError, struct.error) as error:
             self._note(damage, offset, f"chunk cannot be decompressed: {error}", "its messages")
             return None
-        if crc and zlib.crc32(records) != crc:
+        if crc and crc32(records) != crc:
             self._note(damage, offset, "chunk does not match its checksum", "its messages")
             return None
         return memoryview(records)

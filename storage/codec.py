@@ -1,40 +1,49 @@
-"""The Starloop point codec, version 1: one sweep as compact, checked bytes.
+"""The Starloop point codec, version 2: one sweep as compact, checked bytes.
 
 Written down byte by byte in `docs/point-codec.md`, with a reader in plain numpy, so that nobody's
 data is locked in. Coordinates are rounded to a declared step (1 mm unless told otherwise), points
 are put in an order in which neighbours are close, differences are split into byte planes and each
-plane is compressed with zstd. `lossless` keeps order and float bits instead.
+plane is compressed with zstd. `lossless` keeps order and float bits instead. Version 1 is read too.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scene.errors import DataError, FormatError
 from scene.sweep import Sweep
-from scene.types import Float32, Int, Int64
+from scene.types import Int64
 from storage.codec_envelope import (
     HAS_RING,
     HAS_TIME,
     LOSSLESS,
     MAX_POINTS,
+    TIME_TABLE,
     Header,
     seal,
     unseal,
 )
+from storage.codec_fields import (
+    Plane,
+    Streams,
+    byte_planes,
+    difference_planes,
+    integer_planes,
+    meters,
+)
 
 DEFAULT_STEP_M: Final = 0.001
 
-_ESCAPES_DIFFER: Final = "point codec: number of escapes differs from the number of marks"
-_MAX_STEPS = 1 << 30
-_INTENSITY_LEVELS = 255
-_SCRAMBLED_M = 2.0
+_MAX_STEPS: Final = 1 << 30
+_INTENSITY_LEVELS: Final = 255
+_SCRAMBLED_M: Final = 2.0
+_SHARED_TIME: Final = 4  # a table of times pays when so many points share one
+_SAMPLES: Final = 512
 
-Uint32 = NDArray[np.uint32]
-Plane = NDArray[np.uint8]
+Places = NDArray[np.uint32]
 
 
 def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = False) -> bytes:
@@ -52,24 +61,28 @@ def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = Fal
     """
     if not (np.isfinite(step_m) and step_m > 0):
         raise DataError(f"point codec: step_m must be positive, got {step_m}")
-    _check(sweep, step_m, lossless)
-    flags = (
-        (LOSSLESS if lossless else 0)
-        | (HAS_RING if sweep.ring is not None else 0)
-        | (HAS_TIME if sweep.offset_ns.any() else 0)
-    )
-    order = None if lossless else _order(sweep)
-    time_step_ns = _time_step(sweep.offset_ns, order) if flags & HAS_TIME else 1
-    planes: list[Plane] = []
+    if len(sweep) > MAX_POINTS:
+        raise DataError(f"sweep {sweep.timestamp_ns}: {len(sweep)} points, at most {MAX_POINTS}")
     if lossless:
-        for column in (*sweep.points_ego_m.T, sweep.intensity):
-            planes += _byte_planes(np.ascontiguousarray(column).view(np.uint32))
+        _refuse(sweep, np.inf)
+        place = np.arange(len(sweep), dtype=np.uint32)
+        planes = [
+            plane
+            for column in (*sweep.points_ego_m.T, sweep.intensity)
+            for plane in byte_planes(np.ascontiguousarray(column).view(np.uint32))
+        ]
     else:
-        planes += _quantised_planes(sweep, order, step_m)
+        sweep, place, planes = _quantised(sweep, step_m)
+    flags = LOSSLESS if lossless else 0
     if sweep.ring is not None:
-        planes += _delta_planes(sweep.ring, order)
-    if flags & HAS_TIME:
-        planes += _time_planes(sweep.offset_ns, order, time_step_ns)
+        flags |= HAS_RING
+        planes += integer_planes(_put(sweep.ring, place))
+    time_step_ns = 1
+    if sweep.offset_ns.any():
+        times = _times(sweep, place)
+        flags |= HAS_TIME | (0 if times.step_ns else TIME_TABLE)
+        planes += times.planes
+        time_step_ns = times.step_ns
     return seal(Header(flags, len(sweep), step_m, time_step_ns), planes)
 
 
@@ -84,26 +97,144 @@ def decode(data: bytes, timestamp_ns: int) -> Sweep:
         FormatError: if the bytes are damaged, cut, or of a version this reader does not know.
     """
     header, streams = unseal(data)
-    fields = _Streams(streams, header.num_points)
+    fields = Streams(streams, header.num_points)
+    integers = fields.differences if header.version == 1 else fields.integers
     if header.lossless:
         xyzi = np.stack([fields.bits().view(np.float32) for _ in range(4)], axis=1)
         points, intensity = np.ascontiguousarray(xyzi[:, :3]), np.ascontiguousarray(xyzi[:, 3])
     else:
-        points = _scale([fields.deltas() for _ in range(3)], header.step_m)
+        points = meters([fields.point_planes() for _ in range(3)], header.step_m)
         intensity = fields.plane().astype(np.float32) / np.float32(_INTENSITY_LEVELS)
-    ring = fields.values().astype(np.uint16) if header.has_ring else None
+    ring = integers().astype(np.uint16) if header.has_ring else None
     offset_ns = np.zeros(header.num_points, dtype=np.int32)
-    if header.has_time:
-        column_number, rest = fields.values(), fields.values()
-        offset_ns = (column_number * np.uint32(header.time_step_ns) + rest).view(np.int32)
+    if header.has_table:
+        table, number = fields.table().view(np.int32), integers()
+        if header.num_points:
+            offset_ns = _look_up(table, number)
+    elif header.has_time:
+        number, rest = integers(), integers()
+        offset_ns = (number * np.uint32(header.time_step_ns) + rest).view(np.int32)
     fields.finish()
     return Sweep(timestamp_ns, points, intensity, offset_ns, ring)
 
 
-def _check(sweep: Sweep, step_m: float, lossless: bool) -> None:
-    """Refuse what the format cannot hold."""
-    if len(sweep) > MAX_POINTS:
-        raise DataError(f"sweep {sweep.timestamp_ns}: {len(sweep)} points, at most {MAX_POINTS}")
+def _quantised(sweep: Sweep, step_m: float) -> tuple[Sweep, Places, list[Plane]]:
+    """Return the sweep, the place of each of its points, and x, y, z and intensity as planes.
+
+    Files of spinning lidars are in firing order, so grouping by ring puts neighbours side by
+    side. Where that leaves them far apart (a shuffled cloud), points are sorted by ring and
+    azimuth first.
+    """
+    from storage import codec_kernels
+
+    place = _places(sweep.ring, len(sweep))
+    steps = np.empty((3, len(sweep)), np.int32)
+    level = np.empty(len(sweep), np.uint8)
+
+    def quantise() -> int:
+        return codec_kernels.quantise(
+            sweep.points_ego_m, sweep.intensity, place, 1.0 / step_m,
+            np.float32(_INTENSITY_LEVELS), float(_MAX_STEPS), steps[0], steps[1], steps[2], level,
+        )  # fmt: skip
+
+    if quantise():
+        _refuse(sweep, _MAX_STEPS * step_m)
+    if _is_scrambled(steps, step_m):
+        sweep = _sorted(sweep)
+        place = np.arange(len(sweep), dtype=np.uint32)
+        quantise()
+    planes = [plane for axis in steps for plane in difference_planes(axis)]
+    return sweep, place, [*planes, level]
+
+
+def _places(ring: NDArray[np.uint16] | None, count: int) -> Places:
+    """Return the (N,) places that group equal rings and keep the order inside each."""
+    from storage import codec_kernels
+
+    if ring is None or not count:
+        return np.arange(count, dtype=np.uint32)
+    starts = np.zeros(int(ring.max()) + 1, np.uint32)
+    codec_kernels.count_rings(ring, starts)
+    place = np.empty(count, np.uint32)
+    codec_kernels.group(ring, starts, place)
+    return place
+
+
+def _is_scrambled(steps: NDArray[np.int32], step_m: float) -> bool:
+    """Return whether neighbours are usually meters apart, judged by samples, in x and y."""
+    from storage import codec_kernels
+
+    count = steps.shape[1]
+    stride = max(1, count // _SAMPLES)
+    far = codec_kernels.count_far(steps[0], steps[1], _SCRAMBLED_M / step_m, stride)
+    return far * 2 * stride > count
+
+
+def _sorted(sweep: Sweep) -> Sweep:
+    """Return the points by ring and azimuth."""
+    azimuth = np.arctan2(sweep.points_ego_m[:, 1], sweep.points_ego_m[:, 0])
+    order: Int64 = np.lexsort((azimuth,) if sweep.ring is None else (azimuth, sweep.ring))
+    return Sweep(
+        sweep.timestamp_ns,
+        sweep.points_ego_m[order],
+        sweep.intensity[order],
+        sweep.offset_ns[order],
+        None if sweep.ring is None else sweep.ring[order],
+    )
+
+
+def _put(values: NDArray[np.generic], place: Places) -> NDArray[np.uint32]:
+    """Return (N,) integers at their places, modulo 2**32."""
+    from storage import codec_kernels
+
+    placed = np.empty(len(values), np.uint32)
+    codec_kernels.put(values, place, placed)
+    return placed
+
+
+class _Times(NamedTuple):
+    """Times as planes; the step is 0 where they are rows of a table."""
+
+    step_ns: int
+    planes: list[Plane]
+
+
+def _times(sweep: Sweep, place: Places) -> _Times:
+    """Return the times as numbers of distinct times where many points share one, else as steps.
+
+    A lidar fires a column at once, and every ring sees the same columns again.
+    """
+    from storage import codec_kernels
+
+    offset_ns = sweep.offset_ns
+    table = np.empty(len(offset_ns) // _SHARED_TIME, np.int32)
+    number = np.empty(len(offset_ns), np.uint32)
+    count = codec_kernels.number_times(offset_ns, table, place, number)
+    if count >= 0:
+        return _Times(0, [*difference_planes(table[:count]), *integer_planes(number)])
+    placed = _put(offset_ns.view(np.uint32), place).view(np.int32)
+    step_ns = _time_step(placed)
+    rest = np.empty(len(offset_ns), np.uint32)
+    codec_kernels.divide(placed, step_ns, number, rest)
+    return _Times(step_ns, [*integer_planes(number), *integer_planes(rest)])
+
+
+def _time_step(offset_ns: NDArray[np.int32]) -> int:
+    """Return the usual time between neighbours, ns: times become few distinct numbers."""
+    steps = np.diff(offset_ns[:8192].astype(np.int64))
+    steps = steps[steps > 0]
+    return int(min(np.median(steps), 2**31 - 1)) if len(steps) else 1
+
+
+def _look_up(table_ns: NDArray[np.int32], number: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Return the time of each point."""
+    if not len(table_ns) or int(number.max()) >= len(table_ns):
+        raise FormatError(f"point codec: a time that is not among the {len(table_ns)} of the table")
+    return table_ns[number]
+
+
+def _refuse(sweep: Sweep, limit_m: float) -> None:
+    """Raise for what the format cannot hold, if there is any such thing."""
     if not len(sweep):
         return
     # min and max are NaN or infinite exactly when some value is, and need no temporary array
@@ -120,126 +251,8 @@ def _check(sweep: Sweep, step_m: float, lossless: bool) -> None:
             f"sweep {sweep.timestamp_ns}: intensity from {dim} to {bright}; "
             "the reader must scale it to 0..1"
         )
-    if not lossless and max(-low, high) / step_m >= _MAX_STEPS:
+    if max(-low, high) >= limit_m - 1e-9:
         raise DataError(
             f"sweep {sweep.timestamp_ns}: a coordinate of {max(-low, high):.0f} m does not fit "
-            f"a step of {step_m} m; use a larger step"
+            "the step; use a larger step"
         )
-
-
-def _order(sweep: Sweep) -> Int64 | None:
-    """Return the order in which neighbours are close, or None for the order as given.
-
-    Files of spinning lidars are in firing order, so grouping by ring is enough. Where that leaves
-    far neighbours (a shuffled cloud), points are ordered by ring and azimuth.
-    """
-    from storage import codec_kernels
-
-    if len(sweep) < 2:
-        return None
-    order = None
-    if sweep.ring is not None:
-        order = codec_kernels.group_by(sweep.ring)
-    if codec_kernels.median_gap_m(sweep.points_ego_m, order) < _SCRAMBLED_M:
-        return order
-    azimuth = np.arctan2(sweep.points_ego_m[:, 1], sweep.points_ego_m[:, 0])
-    ring = np.zeros(len(sweep), np.uint16) if sweep.ring is None else sweep.ring
-    return np.lexsort((azimuth, ring))
-
-
-def _time_step(offset_ns: NDArray[np.int32], order: Int64 | None) -> int:
-    """Return the usual time between neighbours, ns: times become few distinct column numbers."""
-    head = slice(0, 8192)
-    times = offset_ns[head] if order is None else offset_ns[order[head]]
-    steps = np.diff(times.astype(np.int64))
-    steps = steps[steps > 0]
-    return int(min(np.median(steps), 2**31 - 1)) if len(steps) else 1
-
-
-def _time_planes(offset_ns: NDArray[np.int32], order: Int64 | None, step_ns: int) -> list[Plane]:
-    """Return the planes of the column numbers and of the rests."""
-    from storage import codec_kernels
-
-    number, rest = codec_kernels.divide(offset_ns, step_ns)
-    return _delta_planes(number, order) + _delta_planes(rest, order)
-
-
-def _quantised_planes(sweep: Sweep, order: Int64 | None, step_m: float) -> list[Plane]:
-    """Return the planes of x, y, z differences and of the intensity."""
-    from storage import codec_kernels
-
-    planes: list[Plane] = []
-    for axis in range(3):
-        low, high, escapes = codec_kernels.quantise(sweep.points_ego_m, axis, order, step_m)
-        planes += [low, high, escapes.view(np.uint8)]
-    return [*planes, codec_kernels.levels(sweep.intensity, order, _INTENSITY_LEVELS)]
-
-
-def _delta_planes(values: Int, order: Int64 | None) -> list[Plane]:
-    """Return low bytes, high bytes and escapes of the differences of (N,) values."""
-    from storage import codec_kernels
-
-    low, high, escapes = codec_kernels.difference(values, order)
-    return [low, high, escapes.view(np.uint8)]
-
-
-def _byte_planes(bits: Uint32) -> list[Plane]:
-    """Return the four byte planes of (N,) words, lowest first."""
-    table = bits.astype("<u4").view(np.uint8).reshape(-1, 4)
-    return [np.ascontiguousarray(table[:, i]) for i in range(4)]
-
-
-class _Streams:
-    """Reads the streams of one sweep in their order."""
-
-    def __init__(self, streams: list[bytes], num_points: int) -> None:
-        self._left = list(reversed(streams))
-        self._num_points = num_points
-
-    def plane(self) -> Plane:
-        """Return the next stream: one byte a point."""
-        plane = self._next()
-        if len(plane) != self._num_points:
-            raise FormatError(f"point codec: plane of {len(plane)} for {self._num_points} points")
-        return plane
-
-    def deltas(self) -> tuple[Plane, Plane, Uint32]:
-        """Return low bytes, high bytes and escapes of the next field."""
-        low, high, escapes = self.plane(), self.plane(), self._next()
-        if len(escapes) % 4:
-            raise FormatError(f"point codec: escapes of {len(escapes)} bytes, not a multiple of 4")
-        return low, high, escapes.view("<u4").astype(np.uint32, copy=False)
-
-    def values(self) -> Uint32:
-        """Return the (N,) integers of the next field, modulo 2**32."""
-        from storage import codec_kernels
-
-        values = codec_kernels.accumulate(*self.deltas())
-        if values is None:
-            raise FormatError(_ESCAPES_DIFFER)
-        return values
-
-    def bits(self) -> Uint32:
-        """Return (N,) words from the next four byte planes."""
-        return np.stack([self.plane() for _ in range(4)], axis=1).view("<u4")[:, 0]
-
-    def finish(self) -> None:
-        """Refuse bytes that belong to no field."""
-        if self._left:
-            raise FormatError(f"point codec: {len(self._left)} streams more than fields")
-
-    def _next(self) -> Plane:
-        if not self._left:
-            raise FormatError("point codec: fewer streams than fields")
-        return np.frombuffer(self._left.pop(), dtype=np.uint8)
-
-
-def _scale(axes: list[tuple[Plane, Plane, Uint32]], step_m: float) -> Float32:
-    """Return (N, 3) float32 meters of three difference fields."""
-    from storage import codec_kernels
-
-    points = np.empty((len(axes[0][0]), 3), dtype=np.float32)
-    for axis, (low, high, escapes) in enumerate(axes):
-        if not codec_kernels.restore(low, high, escapes, step_m, points, axis):
-            raise FormatError(_ESCAPES_DIFFER)
-    return points

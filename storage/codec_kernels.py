@@ -1,14 +1,14 @@
-"""Inner loops of the point codec. Imported when first used: numba is slow to import."""
+"""Inner loops of the point codec. Imported when first used: numba is slow to import.
+
+Loops that can be vectorised are kept apart from those that cannot: scattering points into their
+order is one, splitting differences into byte planes another.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-
-from scene.types import Float32, Int64
 
 Plane = NDArray[np.uint8]
 Uint32 = NDArray[np.uint32]
@@ -17,141 +17,173 @@ _ESCAPE = 0xFFFF
 _ROUND = 1.5 * 2.0**52  # adding and taking it away rounds a float64 to the nearest even integer
 
 
-def group_by(ring: NDArray[np.uint16]) -> Int64:
-    """Return the (N,) order that groups equal rings and keeps the order inside each."""
-    return _group_by(ring)
-
-
-def median_gap_m(points_m: Float32, order: Int64 | None) -> float:
-    """Return the median step along x and y, meters, between neighbours of up to 2,048 samples."""
-    at = np.linspace(0, len(points_m) - 2, min(2048, len(points_m) - 1)).astype(np.int64)
-    here, there = (at, at + 1) if order is None else (order[at], order[at + 1])
-    return float(np.median(np.abs(points_m[there, :2] - points_m[here, :2]).sum(axis=1)))
-
-
-def quantise(
-    points_m: Float32, axis: int, order: Int64 | None, step_m: float
-) -> tuple[Plane, Plane, Uint32]:
-    """Return low bytes, high bytes and escapes of one coordinate's differences in steps."""
-    low, high, escapes = _planes(len(points_m))
-    count = _quantise(points_m, axis, _sequence(order), 1.0 / step_m, low, high, escapes)
-    return low, high, escapes[:count].copy()
-
-
-def levels(intensity: Float32, order: Int64 | None, top: float) -> Plane:
-    """Return (N,) uint8 `round(intensity * top)` in the order."""
-    out = np.empty(len(intensity), dtype=np.uint8)
-    _levels(intensity, _sequence(order), np.float32(top), out)
-    return out
-
-
-def difference(
-    values: NDArray[np.integer[Any]], order: Int64 | None
-) -> tuple[Plane, Plane, Uint32]:
-    """Return low bytes, high bytes and escapes of the zigzag differences of (N,) integers.
-
-    The first difference is from 0; all arithmetic is modulo 2**32, so it always comes back.
-    """
-    low, high, escapes = _planes(len(values))
-    count = _difference(values, _sequence(order), low, high, escapes)
-    return low, high, escapes[:count].copy()
-
-
-def divide(offset_ns: NDArray[np.int32], step_ns: int) -> tuple[Uint32, Uint32]:
-    """Return (N,) nearest multiples and (N,) rests, modulo 2**32: offset = number * step + rest."""
-    number = np.empty(len(offset_ns), dtype=np.uint32)
-    rest = np.empty(len(offset_ns), dtype=np.uint32)
-    _divide(offset_ns, step_ns, number, rest)
-    return number, rest
-
-
-def accumulate(low: Plane, high: Plane, escapes: Uint32) -> Uint32 | None:
-    """Undo `difference`; None when marks and escapes do not fit."""
-    values = np.empty(len(low), dtype=np.uint32)
-    return values if _accumulate(low, high, escapes, values) == len(escapes) else None
-
-
-def restore(
-    low: Plane, high: Plane, escapes: Uint32, step_m: float, points_m: Float32, axis: int
-) -> bool:
-    """Undo `quantise` into one column of (N, 3) points; False when escapes do not fit."""
-    return _restore(low, high, escapes, step_m, points_m, axis) == len(escapes)
-
-
-def _planes(count: int) -> tuple[Plane, Plane, Uint32]:
-    return np.empty(count, np.uint8), np.empty(count, np.uint8), np.empty(count, np.uint32)
-
-
-def _sequence(order: Int64 | None) -> Int64:
-    """Return the order, empty for the order as given: one compiled kernel serves both."""
-    return np.empty(0, dtype=np.int64) if order is None else order
-
-
 @numba.njit(cache=True, nogil=True)
-def _group_by(ring):  # pragma: no cover - compiled
-    starts = np.zeros(65537, dtype=np.int64)
+def count_rings(ring, starts):  # pragma: no cover - compiled
+    """Write where each ring begins when points are grouped by ring; `starts` must be zeros."""
     for value in ring:
-        starts[value + 1] += 1
-    for i in range(1, 65537):
-        starts[i] += starts[i - 1]
-    order = np.empty(len(ring), dtype=np.int64)
+        starts[value] += 1
+    total = 0
+    for i in range(len(starts)):
+        count = starts[i]
+        starts[i] = total
+        total += count
+
+
+@numba.njit(cache=True, nogil=True)
+def group(ring, starts, place):  # pragma: no cover - compiled
+    """Write the (N,) places that group equal rings and keep the order inside each."""
     for i in range(len(ring)):
-        order[starts[ring[i]]] = i
+        place[i] = starts[ring[i]]
         starts[ring[i]] += 1
-    return order
 
 
 @numba.njit(cache=True, nogil=True)
-def _zigzag(value, before):  # pragma: no cover - compiled
-    """Scalars only: handing arrays to a helper costs more than the work."""
-    delta = np.int32(np.uint32(value - before))
-    return np.uint32((delta << 1) ^ (delta >> 31))
-
-
-@numba.njit(cache=True, nogil=True)
-def _quantise(points, axis, order, scale, low, high, escapes):  # pragma: no cover - compiled
-    count = 0
-    before = np.uint32(0)
-    for i in range(len(points)):
-        k = order[i] if len(order) else i
-        steps = np.int64((np.float64(points[k, axis]) * scale + _ROUND) - _ROUND)
-        value = np.uint32(steps & 0xFFFFFFFF)
-        zigzag = _zigzag(value, before)
-        before = value
-        if zigzag >= _ESCAPE:
-            escapes[count] = zigzag
-            count += 1
-            zigzag = np.uint32(_ESCAPE)
-        low[i] = zigzag & 0xFF
-        high[i] = zigzag >> 8
-    return count
-
-
-@numba.njit(cache=True, nogil=True)
-def _difference(values, order, low, high, escapes):  # pragma: no cover - compiled
-    count = 0
-    before = np.uint32(0)
+def put(values, place, placed):  # pragma: no cover - compiled
+    """Write (N,) values at their places."""
     for i in range(len(values)):
-        value = np.uint32(values[order[i] if len(order) else i])
-        zigzag = _zigzag(value, before)
-        before = value
-        if zigzag >= _ESCAPE:
-            escapes[count] = zigzag
+        placed[place[i]] = values[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def count_far(x, y, limit, stride):  # pragma: no cover - compiled
+    """Return how many of every so-manieth pair of neighbours are further apart in x plus y."""
+    far = 0
+    for i in range(0, len(x) - 1, stride):
+        gap = abs(np.int64(x[i + 1]) - x[i]) + abs(np.int64(y[i + 1]) - y[i])
+        far += gap >= limit
+    return far
+
+
+@numba.njit(cache=True, nogil=True)
+def number_times(offset_ns, table_ns, place, number):  # pragma: no cover - compiled
+    """Number the distinct times of points that are in firing order; return how many there are.
+
+    Times that go backwards, or more of them than fit the table, give -1.
+
+    Args:
+        offset_ns: (N,) int32.
+        table_ns: (M,) int32, to be filled with the distinct times.
+        place: (N,) where each point goes.
+        number: (N,) uint32, to be written at those places.
+    """
+    last = np.int32(0)
+    count = 0
+    for i in range(len(offset_ns)):
+        time = offset_ns[i]
+        if count == 0 or time != last:
+            if count == len(table_ns) or (count and time < last):
+                return -1
+            table_ns[count] = time
+            last = time
             count += 1
-            zigzag = np.uint32(_ESCAPE)
-        low[i] = zigzag & 0xFF
-        high[i] = zigzag >> 8
+        number[place[i]] = count - 1
     return count
 
 
 @numba.njit(cache=True, nogil=True)
-def _levels(intensity, order, top, out):  # pragma: no cover - compiled
-    for i in range(len(intensity)):
-        out[i] = np.uint8(np.rint(intensity[order[i] if len(order) else i] * top))
+def quantise(
+    points_m, intensity, place, scale, top, max_steps, x, y, z, level
+):  # pragma: no cover - compiled
+    """Write rounded points at their places; return how many cannot be stored.
+
+    Comparisons with NaN are false, so NaN is counted too.
+
+    Args:
+        points_m: (N, 3) float32.
+        intensity: (N,) float32.
+        place: (N,) where each point goes.
+        scale: float64, steps a meter.
+        top: float32, largest level of intensity.
+        max_steps: float64; coordinates must be smaller.
+        x: (N,) int32, to be written; also `y` and `z`.
+        y: see x.
+        z: see x.
+        level: (N,) uint8, to be written.
+    """
+    bad = 0
+    for i in range(len(place)):
+        k = place[i]
+        east = (np.float64(points_m[i, 0]) * scale + _ROUND) - _ROUND
+        north = (np.float64(points_m[i, 1]) * scale + _ROUND) - _ROUND
+        up = (np.float64(points_m[i, 2]) * scale + _ROUND) - _ROUND
+        bright = intensity[i]
+        fine = (abs(east) < max_steps) & (abs(north) < max_steps) & (abs(up) < max_steps)
+        bad += not (fine & (bright >= np.float32(0.0)) & (bright <= np.float32(1.0)))
+        x[k], y[k], z[k] = np.int32(east), np.int32(north), np.int32(up)
+        level[k] = np.uint8(np.int32(np.rint(bright * top)))
+    return bad
 
 
 @numba.njit(cache=True, nogil=True)
-def _divide(offset_ns, step_ns, number, rest):  # pragma: no cover - compiled
+def zigzag_planes(values, before, low, high):  # pragma: no cover - compiled
+    """Write low and high bytes of the zigzag differences; return the largest of them.
+
+    Args:
+        values: (N,) int32 or uint32.
+        before: (N,) of the same type: what each value is the difference from.
+        low: (N,) uint8, to be written.
+        high: (N,) uint8, to be written.
+    """
+    largest = np.uint32(0)
+    for i in range(len(values)):
+        delta = np.int32(values[i]) - np.int32(before[i])
+        turned = np.uint32(np.int32(delta << 1) ^ (np.int32(delta) >> 31))
+        largest = max(largest, turned)
+        low[i] = np.uint8(turned)
+        high[i] = np.uint8(turned >> np.uint32(8))
+    return largest
+
+
+@numba.njit(cache=True, nogil=True)
+def escape(values, before, low, high, escapes):  # pragma: no cover - compiled
+    """Mark in the planes what does not fit 16 bits and write it to `escapes`; return how many."""
+    count = 0
+    for i in range(len(values)):
+        delta = np.int32(np.int32(values[i]) - np.int32(before[i]))
+        turned = np.uint32(np.int32(delta << 1) ^ (delta >> 31))
+        if turned >= _ESCAPE:
+            low[i] = high[i] = 0xFF
+            escapes[count] = turned
+            count += 1
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def exceptions(values, positions, deltas):  # pragma: no cover - compiled
+    """Find the usual difference between neighbours and write the others; return it and how many.
+
+    The usual one is the majority of the first ones, if there is one (Boyer and Moore's vote).
+
+    Args:
+        values: (N,) uint32.
+        positions: (M,) uint32, to be filled with where the difference is another.
+        deltas: (M,) uint32, to be filled with those differences.
+
+    Returns:
+        The usual difference, and the number of exceptions; -1 if there are more than M.
+    """
+    common, votes, before = np.uint32(0), 0, np.uint32(0)
+    for i in range(min(len(values), 4096)):
+        delta = np.uint32(values[i] - before)
+        before = values[i]
+        if votes == 0:
+            common = delta
+        votes += 1 if delta == common else -1
+    count, before = 0, np.uint32(0)
+    for i in range(len(values)):
+        delta = np.uint32(values[i] - before)
+        before = values[i]
+        if delta != common:
+            if count == len(positions):
+                return common, -1
+            positions[count], deltas[count] = i, delta
+            count += 1
+    return common, count
+
+
+@numba.njit(cache=True, nogil=True)
+def divide(offset_ns, step_ns, number, rest):  # pragma: no cover - compiled
+    """Write nearest multiples and rests, modulo 2**32: offset = number * step + rest."""
     for i in range(len(offset_ns)):
         time = np.int64(offset_ns[i])
         nearest = (time + step_ns // 2) // step_ns
@@ -160,34 +192,54 @@ def _divide(offset_ns, step_ns, number, rest):  # pragma: no cover - compiled
 
 
 @numba.njit(cache=True, nogil=True)
-def _accumulate(low, high, escapes, values):  # pragma: no cover - compiled
+def unzigzag(low, high, escapes, values):  # pragma: no cover - compiled
+    """Write (N,) integers from their planes; return how many escapes were used, -1 if too few."""
     count = 0
-    total = np.uint32(0)
     for i in range(len(low)):
-        zigzag = np.uint32(low[i]) | (np.uint32(high[i]) << np.uint32(8))
-        if zigzag == _ESCAPE:
+        turned = np.uint32(low[i]) | (np.uint32(high[i]) << np.uint32(8))
+        if turned == _ESCAPE:
             if count == len(escapes):
                 return -1
-            zigzag = escapes[count]
+            turned = escapes[count]
             count += 1
-        sign = np.uint32(0) - (zigzag & np.uint32(1))
-        total = np.uint32(total + ((zigzag >> np.uint32(1)) ^ sign))
-        values[i] = total
+        values[i] = (turned >> np.uint32(1)) ^ (np.uint32(0) - (turned & np.uint32(1)))
     return count
 
 
 @numba.njit(cache=True, nogil=True)
-def _restore(low, high, escapes, step_m, points, axis):  # pragma: no cover - compiled
+def spread(common, positions, deltas, values):  # pragma: no cover - compiled
+    """Undo `exceptions`; False if the positions are not inside or do not increase.
+
+    Args:
+        common: the usual difference.
+        positions: (M,) uint32, where there is another.
+        deltas: (M,) uint32.
+        values: (N,) uint32, to be written.
+    """
+    total, k = np.uint32(0), 0
+    for i in range(len(values)):
+        delta = common
+        if k < len(positions) and positions[k] == i:
+            delta = deltas[k]
+            k += 1
+        total = np.uint32(total + delta)
+        values[i] = total
+    return k == len(positions)
+
+
+@numba.njit(cache=True, nogil=True)
+def restore(low, high, escapes, step_m, points, axis):  # pragma: no cover - compiled
+    """Write one column of (N, 3) points from the planes of its differences; see `unzigzag`."""
     count = 0
     total = np.uint32(0)
     for i in range(len(low)):
-        zigzag = np.uint32(low[i]) | (np.uint32(high[i]) << np.uint32(8))
-        if zigzag == _ESCAPE:
+        turned = np.uint32(low[i]) | (np.uint32(high[i]) << np.uint32(8))
+        if turned == _ESCAPE:
             if count == len(escapes):
                 return -1
-            zigzag = escapes[count]
+            turned = escapes[count]
             count += 1
-        sign = np.uint32(0) - (zigzag & np.uint32(1))
-        total = np.uint32(total + ((zigzag >> np.uint32(1)) ^ sign))
+        sign = np.uint32(0) - (turned & np.uint32(1))
+        total = np.uint32(total + ((turned >> np.uint32(1)) ^ sign))
         points[i, axis] = np.float32(np.int32(total) * step_m)
     return count

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import struct
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,8 +167,8 @@ def test_cut_bytes_are_refused(length: int) -> None:
 
 def test_a_newer_version_is_named() -> None:
     body = bytearray(codec.encode(spinning(24, 4))[:-4])
-    body[4] = 2
-    with pytest.raises(FormatError, match="version 2; this reader knows version 1"):
+    body[4] = 3
+    with pytest.raises(FormatError, match="version 3; this reader knows 1 to 2"):
         codec.decode(bytes(body) + struct.pack("<I", zlib.crc32(bytes(body))), 0)
 
 
@@ -199,17 +202,54 @@ def test_a_step_must_be_positive(step_m: float) -> None:
         codec.encode(spinning(24, 4), step_m=step_m)
 
 
-@pytest.mark.parametrize("lossless", [False, True])
-def test_the_reader_in_the_documentation_agrees(lossless: bool) -> None:
+def documented_reader() -> Callable[[bytes], dict[str, np.ndarray]]:
     text = (ROOT / "docs" / "point-codec.md").read_text()
     source = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
     assert len(source.splitlines()) <= 60
     namespace: dict = {}
     exec(compile(source, "point-codec.md", "exec"), namespace)
-    sweep = spinning(48, 8)
+    return namespace["read_sweep"]
+
+
+def columns_fired_at_once(sweep: Sweep) -> Sweep:
+    times = (sweep.offset_ns // 300_000 * 300_007).astype(np.int32)
+    return replace(sweep, offset_ns=times)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("change", [lambda s: s, columns_fired_at_once])
+def test_the_reader_in_the_documentation_agrees(
+    lossless: bool, change: Callable[[Sweep], Sweep]
+) -> None:
+    sweep = change(spinning(96, 8))
     sweep.points_ego_m[7] = (400.0, -300.0, 90.0)  # forces escapes
     data = codec.encode(sweep, lossless=lossless)
-    ours, theirs = codec.decode(data, 0), namespace["read_sweep"](data)
+    assert bool(data[5] & 8) == (change is columns_fired_at_once)
+    _same(codec.decode(data, 0), documented_reader()(data))
+
+
+def test_times_of_columns_come_back() -> None:
+    sweep = columns_fired_at_once(spinning())
+    back = codec.decode(codec.encode(sweep), 0)
+    assert np.array_equal(sweep.offset_ns[by_time(sweep)], back.offset_ns[by_time(back)])
+
+
+@pytest.mark.parametrize("name", ["quantised", "lossless"])
+def test_version_1_is_read_for_ever(name: str) -> None:
+    """Bytes that the version before wrote for `spinning(12, 4)`."""
+    data = base64.b85decode((Path(__file__).parent / f"version_1_{name}.b85").read_bytes())
+    assert data[4] == 1
+    back = codec.decode(data, 0)
+    _same(back, documented_reader()(data))
+    sweep = spinning(12, 4)
+    ours, theirs = by_time(sweep), by_time(back)
+    assert np.abs(sweep.points_ego_m[ours] - back.points_ego_m[theirs]).max() < 0.000505
+    assert np.array_equal(sweep.intensity[ours], back.intensity[theirs])
+    assert np.array_equal(sweep.offset_ns[ours], back.offset_ns[theirs])
+    assert np.array_equal(sweep.ring[ours], back.ring[theirs])
+
+
+def _same(ours: Sweep, theirs: dict[str, np.ndarray]) -> None:
     assert np.array_equal(ours.points_ego_m, theirs["xyz_m"])
     assert np.array_equal(ours.intensity, theirs["intensity"])
     assert np.array_equal(ours.offset_ns, theirs["offset_ns"])
