@@ -57,3 +57,7 @@ class LogFile(Protocol):
     def messages(self, block: Any, damage: list[Damage]) -> Iterable[tuple[int, int, memoryview]]:
         """Yield the messages of a block."""
         ...
+
+    def announced(self) -> Mapping[int, int]:
+        """Return the number of messages by channel as the file itself counts them, if it does."""
+        ...

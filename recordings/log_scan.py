@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
@@ -127,7 +128,8 @@ class Scan:
 
     def _walk(self, number: int, file: LogFile, damage: list[Damage]) -> None:
         by_id: dict[int, Stream] = {}
-        told = len(damage)
+        before = {stream.topic: stream.count for stream in self.streams.values()}
+        sound = told = len(damage)
         for block in file.blocks(damage):
             if self.rest is None and self._room_bytes < 0:
                 self.rest = Place(number, block.offset)
@@ -146,7 +148,24 @@ class Scan:
                     self._room_bytes -= len(data)
         for channel in file.channels.values():
             self._stream(channel)
-        self._date(damage, told, None)
+        if self._date(damage, told, None) > sound:
+            damage.extend(self._missing(file, before))
+
+    def _missing(self, file: LogFile, before: dict[str, int]) -> list[Damage]:
+        """Return how many messages a damaged file lacks by its own count."""
+        announced: Counter[str] = Counter()
+        for channel_id, count in file.announced().items():
+            channel = file.channels.get(channel_id)
+            announced[channel.topic if channel else f"channel {channel_id}"] += count
+        read = Counter({stream.topic: stream.count for stream in self.streams.values()})
+        read.subtract(before)
+        lost = ", ".join(
+            f"{count - read[topic]} of {count} of {topic}"
+            for topic, count in sorted(announced.items())
+            if count > read[topic]
+        )
+        what = "messages are missing, by the count at its end"
+        return [Damage(file.path.name, what, lost)] if lost else []
 
     def _decode(
         self, stream: Stream, data: memoryview, log_time_ns: int, at: tuple[LogFile, Any]

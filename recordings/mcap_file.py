@@ -7,7 +7,7 @@ a file whose end is missing reads the same way as a whole one. Format: mcap.dev/
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final, NamedTuple
@@ -16,8 +16,9 @@ from isal.isal_zlib import crc32  # the checksum of zlib, three times as fast
 
 from recordings.formats import MCAP_MAGIC
 from recordings.log_file import Channel, Schema
+from recordings.mcap_salvage import Salvage, chunk_times
 from recordings.recording import Damage
-from recordings.unpack import unpack_all, unpack_part
+from recordings.unpack import MAX_BYTES, unpack_all, unpack_part
 from scene.errors import FormatError
 
 MAGIC: Final = MCAP_MAGIC
@@ -26,6 +27,7 @@ _MESSAGE: Final = struct.Struct("<HIQQ")
 _CHUNK: Final = struct.Struct("<QQQI")
 _SCHEMA, _CHANNEL, _MESSAGE_OP, _CHUNK_OP, _DATA_END, _FOOTER = 3, 4, 5, 6, 15, 2
 _KNOWN: Final = frozenset(range(1, 16))
+_AFTER_DATA: Final = frozenset({b"", *(bytes([opcode]) for opcode in (2, 3, 4, 8, 10, 11, 13, 14))})
 
 
 class Message(NamedTuple):
@@ -61,6 +63,7 @@ class McapFile:
 
     def __post_init__(self) -> None:
         """Check the first bytes."""
+        self._salvage = Salvage(self.path)
         with self.path.open("rb") as stream:
             found = stream.read(len(MAGIC))
         if found != MAGIC:
@@ -70,27 +73,34 @@ class McapFile:
         """Yield every block from `start` on; what cannot be read goes to `damage`."""
         size = self.path.stat().st_size
         with self.path.open("rb") as stream:
-            offset: int | None = start
-            while offset is not None and offset < size:
+            offset = start
+            while offset < size:
                 stream.seek(offset)
                 header = stream.read(_RECORD.size)
                 if len(header) < _RECORD.size:
-                    self._note(damage, offset, "the file ends inside a record header", "the rest")
+                    what, lost = "the file ends inside a record header", "perhaps later messages"
+                    self._note(damage, offset, what, lost)
                     return
                 opcode, length = _RECORD.unpack(header)
+                end = offset + _RECORD.size + length
+                if end > size or not _is_possible(opcode, end, size, stream):
+                    following = self._salvage.next_chunk(stream, offset + 1)
+                    yield from self._part(stream, offset, header, following or size, damage)
+                    if following is None:
+                        return
+                    offset = following
+                    continue
                 if opcode in (_DATA_END, _FOOTER):
                     return
-                end = offset + _RECORD.size + length
-                if end > size or opcode == 0:
-                    yield from self._salvage(stream, offset, opcode, size, damage)
-                    offset = self._resume_after(offset)
-                    continue
                 records = self._read(stream, offset, opcode, length, damage)
                 if records is not None:
                     yield Block(offset, end, records)
                 offset = end
-            if offset is not None:
-                self._note(damage, size, "the file has no end marker", "perhaps later messages")
+            self._note(damage, size, "the file has no end marker", "perhaps later messages")
+
+    def announced(self) -> Mapping[int, int]:
+        """Return the number of messages by channel as the index at the end counts them."""
+        return self._salvage.index.counts
 
     def messages(self, block: Block, damage: list[Damage]) -> Iterator[Message]:
         """Yield the messages of a block; schemas and channels in it are remembered."""
@@ -114,8 +124,9 @@ class McapFile:
         self, stream: BinaryIO, offset: int, opcode: int, length: int, damage: list[Damage]
     ) -> memoryview | None:
         """Return the records of the block at the stream's position, None for other records."""
+        stream.seek(offset + _RECORD.size)
         if opcode == _CHUNK_OP:
-            return self._chunk(memoryview(stream.read(length)), offset, damage)
+            return self._chunk(memoryview(stream.read(min(length, MAX_BYTES))), offset, damage)
         if opcode in (_SCHEMA, _CHANNEL):
             self._define(opcode, memoryview(stream.read(length)), offset, damage)
         if opcode != _MESSAGE_OP:
@@ -124,44 +135,35 @@ class McapFile:
 
     def _chunk(self, body: memoryview, offset: int, damage: list[Damage]) -> memoryview | None:
         try:
-            compression, size, crc, packed = _chunk_header(body)
-            records = unpack_all(compression, packed, size)
-        except (FormatError, struct.error) as error:
-            self._note(damage, offset, f"chunk cannot be decompressed: {error}", "its messages")
-            return None
-        if crc and crc32(records) != crc:
-            self._note(damage, offset, "chunk does not match its checksum", "its messages")
-            return None
-        return memoryview(records)
+            return _records(body)
+        except (FormatError, struct.error, ValueError) as error:
+            times = f" {chunk_times(body)}" if len(body) >= _CHUNK.size else ""
+            lost = f"its messages{times} ({len(body)} bytes)"
+            self._note(damage, offset, f"chunk cannot be read: {error}", lost)
+        return None
 
-    def _salvage(
-        self, stream: BinaryIO, offset: int, opcode: int, size: int, damage: list[Damage]
+    def _part(
+        self, stream: BinaryIO, offset: int, header: bytes, stop: int, damage: list[Damage]
     ) -> Iterator[Block]:
         """Yield what the readable part of a chunk that is cut short still holds."""
-        what = "the file ends inside a record" if opcode in _KNOWN else f"no record: {opcode:#04x}"
-        self._note(damage, offset, what, "the rest of that record")
-        if opcode != _CHUNK_OP:
+        opcode, length = _RECORD.unpack(header)
+        cut = stop == self.path.stat().st_size
+        what = "the file ends inside a record" if cut else "a record that cannot be read"
+        what = what if opcode in _KNOWN else f"no record: {opcode:#04x}"
+        lost = self._salvage.lost(offset, stop)
+        stream.seek(offset + _RECORD.size)
+        body = memoryview(stream.read(min(stop - offset, MAX_BYTES)))
+        if opcode != _CHUNK_OP or len(body) < _CHUNK.size:
+            self._note(damage, offset, what, lost)
             return
-        body = memoryview(stream.read(size - offset - _RECORD.size))
+        if cut:
+            lost = f"the last {offset + _RECORD.size + length - stop} of {length} bytes"
+        self._note(damage, offset, what, f"{lost} of a chunk {chunk_times(body)}")
         try:
-            compression, _, _, packed = _chunk_header(body)
-            records = unpack_part(compression, packed)
-        except (FormatError, struct.error):
+            records = _records_of_part(body)
+        except (FormatError, struct.error, ValueError):
             return
-        yield Block(offset, size, memoryview(_whole_records(records)))
-
-    def _resume_after(self, offset: int) -> int | None:
-        """Return the next chunk's offset by the index at the file's end, if that is readable."""
-        from mcap.exceptions import McapError
-        from mcap.reader import make_reader
-
-        with self.path.open("rb") as stream:
-            try:
-                summary = make_reader(stream).get_summary()
-            except (McapError, struct.error, ValueError, OSError):
-                return None
-        starts = [index.chunk_start_offset for index in summary.chunk_indexes] if summary else []
-        return min((start for start in starts if start > offset), default=None)
+        yield Block(offset, stop, memoryview(_whole_records(records)))
 
     def _define(self, opcode: int, body: memoryview, offset: int, damage: list[Damage]) -> None:
         try:
@@ -181,12 +183,50 @@ class McapFile:
             self._note(damage, offset, f"schema or channel cannot be read: {error}", "its topic")
 
     def _note(self, damage: list[Damage], offset: int, what: str, lost: str) -> None:
+        # What is lost may have defined channels; the index repeats them.
+        for number, channel in self._salvage.index.channels.items():
+            self.channels.setdefault(number, channel)
         damage.append(Damage(f"{self.path.name} at byte {offset}", what, lost))
 
 
 def _text(data: memoryview, at: int) -> tuple[str, int]:
     (size,) = struct.unpack_from("<I", data, at)
     return bytes(data[at + 4 : at + 4 + size]).decode(), at + 4 + size
+
+
+def _is_possible(opcode: int, end: int, size: int, stream: BinaryIO) -> bool:
+    """Return whether a record ends where one of its kind can end.
+
+    Args:
+        opcode: its kind.
+        end: byte after it.
+        size: bytes of the file.
+        stream: the file, behind the header of the record.
+    """
+    if opcode == _DATA_END:  # a chunk whose first byte broke is followed by another, or its index
+        stream.seek(end)
+        return stream.read(1) in _AFTER_DATA
+    if opcode == _FOOTER:
+        return end + len(MAGIC) >= size
+    return opcode != 0
+
+
+def _records(body: memoryview) -> memoryview:
+    """Return the records of a chunk; raises FormatError if they are not what its header says."""
+    compression, size, crc, packed = _chunk_header(body)
+    records = unpack_all(compression, packed, size)
+    if crc and crc32(records) != crc:
+        raise FormatError("its checksum does not match")
+    return memoryview(records)
+
+
+def _records_of_part(body: memoryview) -> bytes | memoryview:
+    """Return what comes out of a chunk that is cut short, or of a whole one with a wrong length."""
+    compression, size, _, packed = _chunk_header(body)
+    whole = struct.unpack_from("<Q", body, _CHUNK.size + 4 + len(compression))[0]
+    if len(packed) == whole:
+        return _records(body)
+    return unpack_part(compression, packed, size)
 
 
 def _chunk_header(body: memoryview) -> tuple[str, int, int, memoryview]:

@@ -81,6 +81,10 @@ class SqliteBag:
                 else:
                     return
 
+    def announced(self) -> dict[int, int]:
+        """Return nothing: a database does not count its messages."""
+        return {}
+
     def messages(
         self, block: RowBlock, damage: list[Damage]
     ) -> Iterator[tuple[int, int, memoryview]]:
