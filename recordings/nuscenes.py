@@ -40,6 +40,7 @@ from scene.taxonomy import to_category
 
 _POINT_BYTES: Final = 20
 _MAX_SWEEP_BYTES: Final = 64 * 2**20
+_SAMPLE_DATA: Final = ("filename", "timestamp", "ego_pose_token", "calibrated_sensor_token")
 _ENCODINGS: Final = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png"}
 
 
@@ -63,7 +64,15 @@ class NuScenesRecording(Recording):
         self.recording = name
         self.damage: list[Damage] = []
         self._folder = folder
-        tables, record = _find_scene(folder, scene)
+        try:
+            self._read(scene)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise FormatError(
+                f"{folder.name}: a record of the tables is not as nuScenes writes it ({error!r})"
+            ) from error
+
+    def _read(self, scene: str) -> None:
+        tables, record = _find_scene(self._folder, scene)
         self._read_sensors(tables, record)
         poses = by_token(tables, "ego_pose", {d["ego_pose_token"] for d in self._data})
         self.trajectory = _trajectory([*self._data, *self._lidar], poses)
@@ -97,12 +106,16 @@ class NuScenesRecording(Recording):
             for sample in read_table(tables, "sample", lambda r: r["scene_token"] == token)
         }
         data = read_table(tables, "sample_data", lambda r: r["sample_token"] in samples)
-        mounted = by_token(
-            tables, "calibrated_sensor", {d["calibrated_sensor_token"] for d in data}
-        )
-        sensors = by_token(tables, "sensor", {m["sensor_token"] for m in mounted.values()})
         for record in data:
-            _check(record, "sample_data", ("filename", "timestamp", "ego_pose_token"))
+            _check(record, "sample_data", _SAMPLE_DATA)
+        mounts = {d["calibrated_sensor_token"] for d in data}
+        mounted = by_token(tables, "calibrated_sensor", mounts)
+        for record in mounted.values():
+            _check(record, "calibrated_sensor", ("sensor_token",))
+        sensors = by_token(tables, "sensor", {m["sensor_token"] for m in mounted.values()})
+        for record in sensors.values():
+            _check(record, "sensor", ("channel", "modality"))
+        for record in data:
             mount = mounted[record["calibrated_sensor_token"]]
             record["channel"] = str(sensors[mount["sensor_token"]]["channel"])
         self._data = sorted(data, key=_time_ns)
