@@ -40,7 +40,13 @@ INTRINSICS: Final = Rule(
     "REC046", "warning", "intrinsics of a camera are impossible",
     "give focal length and principal point in pixels of the recorded image size",
 )  # fmt: skip
-RULES: Final = (ASSUMED, UNTURNED_CAMERA, SKEWED, MIRRORED, WRONG_UNIT, OTHER_SENSOR, INTRINSICS)
+NO_TREE: Final = Rule(
+    "REC047", "warning", "the coordinate frames are no tree",
+    "publish every frame with one parent only; remap one of the two sources",
+)  # fmt: skip
+RULES: Final = (
+    ASSUMED, UNTURNED_CAMERA, SKEWED, MIRRORED, WRONG_UNIT, OTHER_SENSOR, INTRINSICS, NO_TREE,
+)  # fmt: skip
 
 # Two thousandths are 0.2 m at 100 m. Matrices printed with four digits stay below 3e-4.
 _MAX_SKEW: Final = 2e-3
@@ -59,6 +65,8 @@ def check_calibration(facts: Facts) -> Iterator[Finding]:
             f"no mounting in the recording for {', '.join(sensors)}: taken for the ego frame",
             len(sensors),
         )
+    if facts.frame_problems:
+        yield NO_TREE.found("; ".join(facts.frame_problems[:3]), len(facts.frame_problems))
     for name, pose in sorted(calibration.ego_SE3_sensor.items()):
         for rule, what in _impossible(pose):
             own = rule if name == facts.sensor else OTHER_SENSOR

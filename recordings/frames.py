@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from graphlib import CycleError, TopologicalSorter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,8 +20,11 @@ EGO_NAMES: Final = (
     "base_link", "ego", "ego_vehicle", "base_footprint", "vehicle", "rear_axle", "body",
 )  # fmt: skip
 MAP_NAMES: Final = ("map", "odom", "world", "earth")
-# A map-to-odom correction is published slowly and stays valid until the next one.
-_HOLD_NS: Final = 2_000_000_000
+# How long before its first and after its last sample a moving edge is still asked for, held as it
+# was there: two of its usual steps, within these bounds. A map-to-odom correction is published
+# slowly and stays valid until the next one; wheel odometry is wrong after a tenth of a second.
+MIN_HOLD_NS: Final = 100_000_000
+MAX_HOLD_NS: Final = 2_000_000_000
 
 
 class _Step(NamedTuple):
@@ -62,6 +67,34 @@ class FrameTree:
             self._tracks[key] = _trajectory(self.moving[key])
         return self._tracks[key]
 
+    def hold_ns(self, key: tuple[str, str]) -> int:
+        """Return how far outside its samples a moving edge is known; see `MIN_HOLD_NS`."""
+        times = self.track(key).timestamps_ns
+        if len(times) < 2:
+            return MAX_HOLD_NS
+        step_ns = int(np.median(np.diff(times)))
+        return min(max(2 * step_ns, MIN_HOLD_NS), MAX_HOLD_NS)
+
+    def problems(self) -> list[str]:
+        """Return what keeps the frames from being a tree, one line each.
+
+        Asked for a transform, the way with the fewest edges is taken.
+        """
+        parents: dict[str, set[str]] = {}
+        for parent, child in (*self.static, *self.moving):
+            parents.setdefault(child, set()).add(parent)
+        found = [
+            f"frame {child!r} has {len(above)} parents: {', '.join(sorted(above))}"
+            for child, above in sorted(parents.items())
+            if len(above) > 1
+        ]
+        graph = TopologicalSorter(parents)
+        try:
+            graph.prepare()
+        except CycleError as error:
+            found.append(f"frames are their own ancestors: {' -> '.join(error.args[1])}")
+        return found
+
     def static_between(self, dst: str, src: str) -> SE3 | None:
         """Return `dst_SE3_src` over static edges only, None if they do not connect the two."""
         steps = self._path(dst, src, moving=False)
@@ -81,12 +114,12 @@ class FrameTree:
         """Return `dst_SE3_src` at the given times.
 
         Raises:
-            FrameError: if nothing connects the frames, or a moving transform is not known then.
+            FrameError: if nothing connects the frames, or a moving transform is asked for further
+                outside its samples than it is held.
         """
         steps = self._path(dst, src, moving=True)
         if steps is None:
-            known = ", ".join(sorted(self.frames())[:20]) or "none"
-            raise FrameError(f"no transforms lead from {src!r} to {dst!r}; frames: {known}")
+            raise FrameError(self._no_way(dst, src))
         count = len(times_ns)
         rotation, translation = np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3))
         for step in steps:
@@ -101,14 +134,14 @@ class FrameTree:
         Times at which another moving edge of the path is unknown are left out.
         """
         steps = self._path(dst, src, moving=True) or []
-        tracks = [self.track(step.key) for step in steps if step.key in self.moving]
-        if not tracks:
+        keys = [step.key for step in steps if step.key in self.moving]
+        if not all(len(self.track(key)) for key in keys) or not keys:
             return empty_trajectory()
-        times = max(tracks, key=len).timestamps_ns
+        times = max((self.track(key) for key in keys), key=len).timestamps_ns
         known: Mask = np.ones(len(times), dtype=bool)
-        for track in tracks:
-            known &= times >= track.timestamps_ns[0] - _HOLD_NS
-            known &= times <= track.timestamps_ns[-1] + _HOLD_NS
+        for key in keys:
+            samples, hold_ns = self.track(key).timestamps_ns, self.hold_ns(key)
+            known &= (times >= samples[0] - hold_ns) & (times <= samples[-1] + hold_ns)
         return self.between(dst, src, times[known])
 
     def root_of(self, frame: str, wanted: Iterable[str] = MAP_NAMES) -> str | None:
@@ -134,12 +167,36 @@ class FrameTree:
             edge = edge if step.upwards else edge.inverse()
             count = len(times_ns)
             return np.tile(edge.rotation, (count, 1, 1)), np.tile(edge.translation_m, (count, 1))
-        track = self.track(step.key).interpolate(times_ns, _HOLD_NS)
+        parent, child = step.key
+        try:
+            track = self.track(step.key).interpolate(times_ns, self.hold_ns(step.key))
+        except FrameError as error:
+            raise FrameError(f"transform from {child!r} to {parent!r}: {error}") from error
         rotation = quat_to_matrix(track.quat_wxyz)
         if step.upwards:
             return rotation, track.translation_m
         inverse = np.transpose(rotation, (0, 2, 1))
         return inverse, -np.einsum("nij,nj->ni", inverse, track.translation_m)
+
+    def _no_way(self, dst: str, src: str) -> str:
+        """Return why there is no way between two frames, with the nearest names."""
+        known = sorted(self.frames())
+        for name in (src, dst):
+            if name not in known:
+                close = get_close_matches(name, known, n=5, cutoff=0.4) or known[:20]
+                return (
+                    f"there is no frame {name!r}, so no transform from {src!r} to {dst!r}; "
+                    f"nearest known: {', '.join(close) or 'none'}"
+                )
+        sides = (
+            f"with {name!r} go {', '.join(sorted(self._around(name))[:10]) or 'no others'}"
+            for name in (src, dst)
+        )
+        return f"no transforms lead from {src!r} to {dst!r}; {'; '.join(sides)}"
+
+    def _around(self, frame: str) -> set[str]:
+        """Return all frames that a way leads to, without the frame itself."""
+        return {name for name in self.frames() if name != frame and self.connected(name, frame)}
 
     def _path(self, dst: str, src: str, *, moving: bool) -> list[_Step] | None:
         """Return the steps from `src` to `dst`, fewest first; None if there is no way."""

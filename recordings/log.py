@@ -70,6 +70,7 @@ class LogRecording(Recording):
         self.sensor = self._lidar.frame if self._lidar else ""
         stamps = self._lidar.stamps_ns if self._lidar else []
         tree = _frame_tree(scan, self.damage)
+        self.frame_problems = tree.problems()
         ego, calibration = calibrate(tree, self.sensor)
         calibration = Calibration(calibration.ego_SE3_sensor, calibration.assumed, scan.cameras)
         self.trajectory, self.calibration = ego_trajectory(

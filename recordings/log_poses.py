@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from recordings.frames import EGO_NAMES, FrameTree
 from recordings.recording import ASSUMED_POSES, empty_trajectory, identity_trajectory
 from scene.calibration import Calibration
@@ -68,7 +70,7 @@ def ego_trajectory(
     if len(track):
         return track, calibration
     assumed = calibration.assumed | {ASSUMED_POSES}
-    calibration = Calibration(calibration.ego_SE3_sensor, assumed)
+    calibration = replace(calibration, assumed=assumed)
     return (identity_trajectory(stamps_ns) if stamps_ns else track), calibration
 
 

@@ -78,6 +78,7 @@ class Recording(ABC):
         topics: what the source holds and what became of it, for people.
         motion: "compensated" when the source says that the points of a sweep are in the ego frame
             at `timestamp_ns`, "raw" when each is in the ego frame at its own time.
+        frame_problems: what keeps the source's coordinate frames from being a tree.
     """
 
     format: ClassVar[str]
@@ -90,6 +91,7 @@ class Recording(ABC):
     signals: Sequence[Signal] = ()
     topics: Sequence[Topic] = ()
     motion: Motion = "unknown"
+    frame_problems: Sequence[str] = ()
 
     @abstractmethod
     def sweeps(self) -> Iterator[Sweep]:

@@ -75,6 +75,7 @@ class Facts:
         ground_truth: boxes in the ego frame by time; None if there are none.
         signals: IMU, GNSS, states, actions.
         topics: what the source holds and what became of it.
+        frame_problems: what keeps its coordinate frames from being a tree.
     """
 
     trajectory: Trajectory = field(default_factory=empty_trajectory)
@@ -83,6 +84,7 @@ class Facts:
     ground_truth: dict[int, Boxes] | None = None
     signals: Sequence[Signal] = ()
     topics: Sequence[Topic] = ()
+    frame_problems: Sequence[str] = ()
 
     @classmethod
     def of(cls, recording: Recording) -> Facts:
@@ -94,6 +96,7 @@ class Facts:
             recording.ground_truth,
             recording.signals,
             recording.topics,
+            recording.frame_problems,
         )
 
 

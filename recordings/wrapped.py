@@ -24,6 +24,7 @@ class WrappedRecording(Recording):
         self.signals = source.signals
         self.topics = source.topics
         self.motion = source.motion
+        self.frame_problems = source.frame_problems
 
     @property
     def format(self) -> str:  # type: ignore[override]

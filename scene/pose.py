@@ -128,13 +128,13 @@ class Trajectory:
         """
         times = np.asarray(timestamps_ns, dtype=np.int64)
         if len(self) == 0:
-            raise FrameError("no ego poses: the recording holds neither odometry nor a map frame")
+            raise FrameError("no poses: the recording holds neither odometry nor a map frame")
         first, last = int(self.timestamps_ns[0]), int(self.timestamps_ns[-1])
         outside_ns = np.maximum(first - times, times - last)
         if len(times) and outside_ns.max() > max_extrapolation_ns:
             worst = int(times[int(outside_ns.argmax())])
             raise FrameError(
-                f"ego pose asked for at {worst} ns, {outside_ns.max() / 1e9:.3f} s outside "
+                f"pose asked for at {worst} ns, {outside_ns.max() / 1e9:.3f} s outside "
                 f"the poses [{first}, {last}] ns (bound {max_extrapolation_ns / 1e9:.3f} s)"
             )
         if len(self) == 1:

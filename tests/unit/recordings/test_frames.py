@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation, Slerp
 
-from recordings.frames import FrameTree
+from recordings.frames import MAX_HOLD_NS, MIN_HOLD_NS, FrameTree
 from scene.errors import FrameError
 from scene.pose import SE3
 
@@ -101,8 +104,92 @@ def test_a_loop_of_parents_ends() -> None:
     assert tree.root_of("a") == "b"
 
 
-def test_frames_without_a_way_between_them_are_named() -> None:
+def test_a_missing_frame_is_answered_with_the_nearest_names() -> None:
+    tree = FrameTree()
+    tree.add_static("base_link", "lidar_top", values(SE3.identity()))
+    tree.add_static("base_link", "camera_front", values(SE3.identity()))
+    with pytest.raises(FrameError, match=r"no frame .lidar..*nearest known: lidar_top$"):
+        tree.between("base_link", "lidar", np.array([0]))
+    with pytest.raises(FrameError, match="nearest known: base_link, camera_front, lidar_top"):
+        tree.between("xyz", "lidar_top", np.array([0]))
+
+
+def test_frames_without_a_way_between_them_are_named_with_their_neighbours() -> None:
     tree = FrameTree()
     tree.add_static("a", "b", values(SE3.identity()))
-    with pytest.raises(FrameError, match="from 'x' to 'a'; frames: a, b"):
-        tree.between("a", "x", np.array([0]))
+    tree.add_moving("c", "d", 0, values(SE3.identity()))
+    with pytest.raises(FrameError, match="from 'd' to 'a'; with 'd' go c; with 'a' go b"):
+        tree.between("a", "d", np.array([0]))
+
+
+def test_two_parents_and_cycles_are_reported() -> None:
+    tree = FrameTree()
+    tree.add_static("base", "lidar", values(SE3.identity()))
+    tree.add_moving("odom", "base", 0, values(SE3.identity()))
+    assert tree.problems() == []
+    tree.add_moving("map", "base", 0, values(SE3.identity()))
+    assert tree.problems() == ["frame 'base' has 2 parents: map, odom"]
+    loop = FrameTree()
+    for parent, child in ("ab", "bc", "ca"):
+        loop.add_static(parent, child, values(SE3.identity()))
+    (problem,) = loop.problems()
+    assert problem.startswith("frames are their own ancestors: ")
+    itself = FrameTree()
+    itself.add_static("a", "a", values(SE3.identity()))
+    assert itself.problems() == ["frames are their own ancestors: a -> a"]
+
+
+@pytest.mark.parametrize(
+    ("step_ns", "hold_ns"),
+    [(20_000_000, MIN_HOLD_NS), (300_000_000, 600_000_000), (5_000_000_000, MAX_HOLD_NS)],
+)
+def test_a_moving_edge_is_held_for_two_steps_and_no_longer(step_ns: int, hold_ns: int) -> None:
+    tree = FrameTree()
+    for i in range(5):
+        tree.add_moving("odom", "base", i * step_ns, values(SE3.from_yaw(0.1 * i, np.zeros(3))))
+    last = 4 * step_ns
+    held = tree.between("odom", "base", np.array([-hold_ns, last + hold_ns]))
+    ends = tree.track(("odom", "base")).quat_wxyz[[0, -1]]
+    np.testing.assert_allclose(held.quat_wxyz, ends, atol=1e-12)
+    for outside in (-hold_ns - 1, last + hold_ns + 1):
+        with pytest.raises(FrameError, match="from 'base' to 'odom': pose asked for at"):
+            tree.between("odom", "base", np.array([outside]))
+
+
+def scipy_pose(values: list[float]) -> tuple[Rotation, np.ndarray]:
+    return Rotation.from_quat(values[:4], scalar_first=True), np.array(values[4:])
+
+
+unit = st.floats(-1, 1, allow_nan=False, width=32)
+quaternions = st.lists(unit, min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1)
+poses = st.tuples(quaternions, st.lists(st.floats(-50, 50), min_size=3, max_size=3)).map(
+    lambda parts: [*(np.array(parts[0]) / np.linalg.norm(parts[0])).tolist(), *parts[1]]
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(poses, poses, poses, poses, st.floats(0, 1))
+def test_chains_of_still_and_moving_edges_equal_scipy(
+    mount: list[float], first: list[float], last: list[float], drift: list[float], share: float
+) -> None:
+    """map <- odom (moving) <- base (moving) <- lidar (still), at any time, and back."""
+    tree = FrameTree()
+    tree.add_static("base", "lidar", tuple(mount))
+    tree.add_moving("odom", "base", 0, tuple(first))
+    tree.add_moving("odom", "base", 1_000_000, tuple(last))
+    tree.add_moving("map", "odom", 0, tuple(drift))
+    time = round(share * 1_000_000)
+    (turn_m, mount_t), (turn_d, drift_t) = scipy_pose(mount), scipy_pose(drift)
+    (turn_a, start), (turn_b, end) = scipy_pose(first), scipy_pose(last)
+    if (turn_a.inv() * turn_b).magnitude() > np.pi - 1e-3:
+        return  # both ways round are as short
+    key = Slerp([0, 1_000_000], Rotation.concatenate([turn_a, turn_b]))(time)
+    at = start + (end - start) * time / 1_000_000
+    points = np.array([[1.0, 2.0, 3.0], [-20.0, 5.0, 0.5]])
+    expected = turn_d.apply(key.apply(turn_m.apply(points) + mount_t) + at) + drift_t
+    found = tree.between("map", "lidar", np.array([time]))
+    pose = SE3.from_quaternion(found.quat_wxyz[0], found.translation_m[0])
+    np.testing.assert_allclose(pose.transform_points(points), expected, atol=1e-6)
+    back = tree.between("lidar", "map", np.array([time]))
+    inverse = SE3.from_quaternion(back.quat_wxyz[0], back.translation_m[0])
+    np.testing.assert_allclose(inverse.transform_points(expected), points, atol=1e-6)
