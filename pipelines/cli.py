@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ Recordings go in, a better lidar detector comes out, with proof that it is bette
   starloop demo --data DRIVES   the same on your own labelled recordings
   starloop ingest               read what landed (or --watch with `starloop dev`)
   starloop loop                 one turn: mine, label, train, gate, release, simulate, feed back
+  starloop export               a recording out to mcap, nuscenes, kitti, av2, pcd, las, ...
   starloop status               what is there, what is quarantined and why, what waits
   starloop dev                  Dagster's web pages and sensors on this machine
 
@@ -166,6 +168,49 @@ def fleet(folder: Path, seed: int) -> None:
     from pipelines.demo import generate
 
     generate(folder, seed)
+
+
+_EXPORTS = ("mcap", "pcd", "las", "kitti", "nuscenes", "av2", "openlabel", "rerun")
+
+
+@main.command()
+@click.argument("recording")
+@click.option("--to", type=click.Choice(_EXPORTS), required=True, help="The format.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder; ./<recording>.<format> if not given."
+)
+@click.option("--frames", metavar="START:STOP", help="Only these sweeps; STOP is not counted in.")
+@click.option("--part", default="", help="Which one, where a folder holds several recordings.")
+@click.option("--annotations", is_flag=True, help="Boxes of the labelling team.")
+@click.option("--as-measured", is_flag=True, help="Undo the motion compensation of ingest.")
+@click.pass_obj
+def export(settings: Settings, recording: str, to: str, **options: Any) -> None:
+    r"""Write RECORDING in the format of another tool.
+
+    RECORDING is the id of an ingested recording (see `starloop status`), or the path of any
+    file or folder that Starloop reads. Points, poses and boxes leave as they came; what a format
+    cannot hold is said in one line each, and again in starloop-export.json beside the files.
+
+    \b
+      mcap       ROS 2: clouds, tf, odometry, boxes, IMU, GNSS, images (Foxglove, RViz, ros2 bag)
+      pcd        a PCD file a sweep, poses.tum and boxes.csv beside (PCL, Open3D, CloudCompare)
+      las        a LAS 1.4 file a sweep, poses.tum and boxes.csv beside (needs: pip install laspy)
+      kitti      KITTI tracking layout: velodyne, label_02, calib, oxts
+      nuscenes   a nuScenes data set of one scene; loads in nuscenes-devkit
+      av2        an Argoverse 2 sensor log; loads in av2
+      openlabel  ASAM OpenLABEL 1.0 JSON with the clouds as PCD files
+      rerun      a Rerun recording to look at (needs: pip install rerun-sdk)
+
+    \b
+      starloop export 2026-01-02_veh07 --to mcap
+      starloop export drive.bag --to nuscenes --out /data/drive --frames 100:200
+      starloop export 2026-01-02_veh07 --to openlabel --annotations
+    """
+    from loop.export import ExportRequest
+    from pipelines.export import frames_range, run
+
+    options |= {"folder": options.pop("out"), "frames": frames_range(options["frames"])}
+    run(settings, ExportRequest(what=recording, to=to, **options))
 
 
 @main.command()

@@ -12,7 +12,8 @@ from scene.recording import RecordingId
 from scene.taxonomy import CATEGORY_NAMES
 from simulation import fleet
 from simulation.fleet import FleetConfig, generate_fleet
-from simulation.ros import CLOUD_TOPIC, TRUTH_TOPIC, _typestore
+from simulation.ros import CLOUD_TOPIC, TRUTH_TOPIC
+from storage.ros2 import typestore
 
 SMALL = FleetConfig(num_early=1, num_late=1, sweeps_per_recording=3, columns=360)
 
@@ -27,7 +28,7 @@ def messages(path: Path) -> dict[str, list]:
     with path.open("rb") as stream:
         for schema, channel, message in make_reader(stream).iter_messages():
             assert schema is not None
-            decoded = _typestore().deserialize_cdr(message.data, schema.name)
+            decoded = typestore().deserialize_cdr(message.data, schema.name)
             found.setdefault(channel.topic, []).append((message.log_time, decoded))
     return found
 
