@@ -1,4 +1,4 @@
-"""KITTI tracking layout: one sequence with scans, labels, calibration and OXTS poses.
+"""KITTI tracking layout (what KITTI calls `training/`): scans, labels, calibration, OXTS poses.
 
 Points are in KITTI's own velodyne frame, 0.81 m ahead of the ego origin and 1.73 m above it,
 whatever the mounting of the real lidar: detectors made for KITTI count on that height. The camera
@@ -16,8 +16,8 @@ from typing import Final, TextIO
 import numpy as np
 
 from recordings.export.writer import Frame, Writer
-from recordings.kitti import EGO_SE3_VELODYNE
 from recordings.kitti_poses import EARTH_RADIUS_M
+from recordings.kitti_rig import EGO_SE3_VELODYNE
 from recordings.recording import Recording
 from scene.box import Boxes
 from scene.pose import SE3, wrap_angle
@@ -39,15 +39,15 @@ class KittiWriter(Writer):
 
     def __init__(self, folder: Path, recording: Recording) -> None:
         super().__init__(folder, recording)
-        root = folder / "training"
+        root = folder
         self._scans = root / "velodyne" / SEQUENCE
         self._scans.mkdir(parents=True)
-        for name in ("label_02", "calib", "oxts"):
+        for name in ("label_02", "calib", "oxts", "times"):
             (root / name).mkdir()
         self._labels = self._open(root / "label_02", recording.ground_truth is not None)
         self._oxts = self._open(root / "oxts", self.has_poses)
-        # The times file is that of KITTI raw; the tracking benchmark has none.
-        self._times = (self._scans.parent / f"{SEQUENCE}_timestamps.txt").open("w")
+        # KITTI's tracking benchmark has no times; these are for people.
+        self._times = (root / "times" / f"{SEQUENCE}.txt").open("w")
         self._tracks: dict[str, int] = {}
         self._first: SE3 | None = None
         _write_calibration(root / "calib" / f"{SEQUENCE}.txt")
@@ -84,6 +84,7 @@ class KittiWriter(Writer):
 
     def _say_losses(self) -> None:
         self.lose_signals("only poses have a place in oxts")
+        self.lose("times: readers take frames to be 0.1 s apart from 0; true ones are in times/")
         self.lose(
             "mounting of the lidar: points are in KITTI's velodyne frame, 1.73 m above ground"
         )

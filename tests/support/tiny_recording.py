@@ -102,7 +102,7 @@ def _trajectory(num_sweeps: int) -> Trajectory:
     """Return poses twice as often as sweeps, far from the origin of the map, with some tilt."""
     steps = np.arange(2 * num_sweeps)
     turns = [SE3.from_yaw(0.3 + 0.01 * i, np.zeros(3)).rotation @ _tilt(0.02, -0.03) for i in steps]
-    place = steps[:, None] * np.array([0.5, 0.05, 0.01])
+    place = steps.astype(np.float64)[:, None] * np.array([0.5, 0.05, 0.01])
     times = START_NS + steps * (PERIOD_NS // 2)
     return Trajectory(times.astype(np.int64), matrix_to_quat(np.stack(turns)), place)
 
