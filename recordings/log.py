@@ -141,7 +141,7 @@ class LogRecording(Recording):
             return
         for stream, log_time_ns, data in self._kept:
             if stream.channel in wanted:
-                yield stream.channel, log_time_ns, memoryview(data)
+                yield stream.channel, log_time_ns, data
         if self._rest is None:
             return
         ignored: list[Damage] = []  # the first walk has noted it all

@@ -93,7 +93,7 @@ class Kept(NamedTuple):
 
     stream: Stream
     log_time_ns: int
-    data: bytes
+    data: memoryview
 
 
 class Scan:
@@ -101,7 +101,7 @@ class Scan:
 
     Attributes:
         streams: all topics.
-        kept: the first clouds and images, as bytes.
+        kept: the first clouds and images.
         rest: where those begin that are not kept, None if all are.
         static: transforms that hold for ever by (parent, child).
         moving: transforms over time by (parent, child) and topic: (time, pose).
@@ -121,6 +121,7 @@ class Scan:
         self.detections: dict[str, list[tuple[str, int, Boxes]]] = {}
         self.cameras: dict[str, Intrinsics] = {}
         self._room_bytes = keep_bytes
+        self._last_block: bytes | None = None
         self._last_ns: int | None = None
         for number, file in enumerate(files):
             self._walk(number, file, damage)
@@ -144,8 +145,7 @@ class Scan:
                 if stream.is_decoded:
                     self._decode(stream, data, log_time_ns, (file, block))
                 if stream.is_kept and self.rest is None:
-                    self.kept.append(Kept(stream, log_time_ns, bytes(data)))
-                    self._room_bytes -= len(data)
+                    self._keep(stream, log_time_ns, data)
         for channel in file.channels.values():
             self._stream(channel)
         if self._date(damage, told, None) > sound:
@@ -166,6 +166,17 @@ class Scan:
         )
         what = "messages are missing, by the count at its end"
         return [Damage(file.path.name, what, lost)] if lost else []
+
+    def _keep(self, stream: Stream, log_time_ns: int, data: memoryview) -> None:
+        """Keep a message: as a view where its block is one piece of memory that never changes."""
+        whole = data.obj
+        if not isinstance(whole, bytes):
+            data, whole = memoryview(bytes(data)), None
+            self._room_bytes -= len(data)
+        elif whole is not self._last_block:
+            self._room_bytes -= len(whole)
+        self._last_block = whole
+        self.kept.append(Kept(stream, log_time_ns, data))
 
     def _decode(
         self, stream: Stream, data: memoryview, log_time_ns: int, at: tuple[LogFile, Any]
