@@ -34,6 +34,8 @@ class Decoder:
 # A line: message encodings, type, "module:function"; the function makes a Decoder of a Channel.
 _ROS: Final = ("cdr", "ros1")
 _ROS_DECODERS: Final = "recordings.ros_decoders"
+_FOXGLOVE: Final = ("protobuf", "json")
+_FOXGLOVE_DECODERS: Final = "recordings.foxglove"
 _TABLE: Final = (
     (_ROS, "sensor_msgs/msg/PointCloud2", f"{_ROS_DECODERS}:point_cloud"),
     (_ROS, "tf2_msgs/msg/TFMessage", f"{_ROS_DECODERS}:transforms"),
@@ -49,6 +51,18 @@ _TABLE: Final = (
     (_ROS, "sensor_msgs/msg/NavSatFix", f"{_ROS_DECODERS}:gnss"),
     (_ROS, "sensor_msgs/msg/CameraInfo", f"{_ROS_DECODERS}:camera"),
     (_ROS, "sensor_msgs/msg/CompressedImage", f"{_ROS_DECODERS}:image"),
+    (_FOXGLOVE, "foxglove.PointCloud", f"{_FOXGLOVE_DECODERS}:point_cloud"),
+    (_FOXGLOVE, "foxglove.FrameTransform", f"{_FOXGLOVE_DECODERS}:frame_transform"),
+    (_FOXGLOVE, "foxglove.FrameTransforms", f"{_FOXGLOVE_DECODERS}:frame_transforms"),
+    (_FOXGLOVE, "foxglove.PoseInFrame", f"{_FOXGLOVE_DECODERS}:pose_in_frame"),
+    (_FOXGLOVE, "foxglove.PosesInFrame", f"{_FOXGLOVE_DECODERS}:poses_in_frame"),
+    (_FOXGLOVE, "foxglove.Odometry", f"{_FOXGLOVE_DECODERS}:odometry"),
+    (_FOXGLOVE, "foxglove.SceneUpdate", "recordings.foxglove_scene:scene_update"),
+    (_FOXGLOVE, "foxglove.LocationFix", f"{_FOXGLOVE_DECODERS}:location_fix"),
+    (_FOXGLOVE, "foxglove.JointStates", f"{_FOXGLOVE_DECODERS}:joint_states"),
+    (_FOXGLOVE, "foxglove.CameraCalibration", f"{_FOXGLOVE_DECODERS}:camera_calibration"),
+    (_FOXGLOVE, "foxglove.CompressedImage", f"{_FOXGLOVE_DECODERS}:image"),
+    (_FOXGLOVE, "foxglove.CompressedVideo", f"{_FOXGLOVE_DECODERS}:image"),
 )
 _DECODERS: Final = {
     (encoding, kind): opener for encodings, kind, opener in _TABLE for encoding in encodings
@@ -56,6 +70,8 @@ _DECODERS: Final = {
 _NOT_USED: Final = {
     "sensor_msgs/msg/Image": "raw images are not kept; record the compressed topic",
     "sensor_msgs/msg/LaserScan": "a scan of one plane is no sweep",
+    "foxglove.RawImage": "raw images are not kept; record the compressed topic",
+    "foxglove.LaserScan": "a scan of one plane is no sweep",
 }
 
 

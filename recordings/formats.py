@@ -137,7 +137,8 @@ FORMATS: Final = (
         is_folder=_is_nuscenes,
     ),
     Format(
-        "mcap", "ROS 2 MCAP (a file or a rosbag2 folder)", "recordings.mcap:open_mcap",
+        "mcap", "ROS 2 MCAP, Foxglove MCAP (a file or a rosbag2 folder)",
+        "recordings.mcap:open_mcap",
         is_file=is_mcap, is_folder=_holds(is_mcap),
     ),
     Format(

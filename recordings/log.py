@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from recordings.frames import FrameTree
+from recordings.frames import EGO_NAMES, MAP_NAMES, FrameTree
 from recordings.log_file import Channel, LogFile
 from recordings.log_poses import calibrate, ego_trajectory
 from recordings.log_scan import Scan, Stream, decoder_of
 from recordings.log_truth import ground_truth
-from recordings.messages import CloudMessage, ImageMessage
+from recordings.messages import CloudMessage, ImageMessage, Pose
 from recordings.point_times import sweep_period_ns
 from recordings.recording import ASSUMED_POSES, Damage, Recording, Topic
 from recordings.sweep_builder import SweepBuilder
@@ -34,6 +34,7 @@ from scene.sweep import Sweep
 logger = logging.getLogger(__name__)
 
 CACHE_BYTES: Final = 256 * 2**20
+_MIN_QUATERNION: Final = 0.5  # one shorter was not set
 _IMAGE_WINDOW: Final = 32  # cameras that are logged side by side are put in time order over so many
 
 
@@ -180,9 +181,26 @@ def _frame_tree(scan: Scan, damage: list[Damage]) -> FrameTree:
         if edge in tree.static:
             continue
         topic = max(sorted(by_topic), key=lambda name: len(by_topic[name]))
-        for time_ns, pose in by_topic[topic]:
+        samples = by_topic[topic]
+        if _is_mounting(edge, [pose for _, pose in samples]):
+            tree.add_static(*edge, samples[0][1])
+            continue
+        for time_ns, pose in samples:
             tree.add_moving(*edge, time_ns, pose)
     return tree
+
+
+def _is_mounting(edge: tuple[str, str], poses: list[Pose]) -> bool:
+    """Return whether an edge that is told over time never changes, and is none of the vehicle's.
+
+    Foxglove's schemas have no other way to tell where a sensor is mounted. A vehicle that stands
+    still moves all the same, as far as the tree is concerned.
+    """
+    parent, child = edge
+    of_vehicle = parent in MAP_NAMES or (child in EGO_NAMES and parent not in EGO_NAMES)
+    if of_vehicle or any(pose != poses[0] for pose in poses):
+        return False
+    return bool(np.isfinite(poses[0]).all() and np.linalg.norm(poses[0][:4]) > _MIN_QUATERNION)
 
 
 def _signals(scan: Scan) -> list[Signal]:

@@ -49,12 +49,14 @@ def ground_truth(
     topic = max(sorted(detections), key=lambda name: len(detections[name]))
     if len(detections) > 1:
         logger.warning("several Detection3DArray topics %s: %s used", sorted(detections), topic)
-    frames: dict[int, Boxes] = {}
+    by_frame: dict[int, dict[str, Boxes]] = {}  # the objects of an instant may be in several frames
     for frame, time_ns, boxes in detections[topic]:
         try:
-            frames[time_ns] = boxes.transform(_ego_SE3_frame(tree, ego, frame, time_ns))
+            placed = boxes.transform(_ego_SE3_frame(tree, ego, frame, time_ns))
+            by_frame.setdefault(time_ns, {})[frame] = placed
         except FrameError as error:
             damage.append(Damage(topic, str(error), f"boxes at {time_ns}"))
+    frames = {time: Boxes.concatenate(list(parts.values())) for time, parts in by_frame.items()}
     if moving and len(trajectory):
         first, last = int(trajectory.timestamps_ns[0]), int(trajectory.timestamps_ns[-1])
         inside = {t: b for t, b in frames.items() if first <= t <= last}
