@@ -92,6 +92,19 @@ RULES: Final = (
         members=re.compile(r"[^/]+\.pcd|poses\.(?:txt|csv|tum)", re.IGNORECASE),
         least=2,
     ),
+    Rule(
+        "folder of PLY files",
+        root=re.compile(r"(?P<root>.*/)[^/]+\.ply", re.IGNORECASE),
+        members=re.compile(r"[^/]+\.ply|poses\.(?:txt|csv|tum)", re.IGNORECASE),
+        least=2,
+    ),
+    Rule(  # surveys lie side by side in folders; only poses make sweeps of them
+        "folder of LAS files with poses",
+        root=re.compile(r"(?P<root>.*/)[^/]+\.la[sz]", re.IGNORECASE),
+        members=re.compile(r"[^/]+\.la[sz]|poses\.(?:txt|csv|tum)", re.IGNORECASE),
+        needs=re.compile(r"poses\.(?:txt|csv|tum)", re.IGNORECASE),
+        least=2,
+    ),
 )
 _NAME_LENGTH: Final = 100
 
@@ -220,7 +233,7 @@ def _name(prefix: str, part: str) -> str:
     """Return the id of a key: its path, less the suffix and folders whose name the next repeats."""
     path = prefix.rstrip("/")
     if not prefix.endswith("/"):
-        path = re.sub(r"(?<=[^/])\.(mcap|pcd|bag|db3)$", "", path, flags=re.IGNORECASE)
+        path = re.sub(r"(?<=[^/])\.(mcap|pcd|ply|las|laz|bag|db3)$", "", path, flags=re.IGNORECASE)
     parts = [part for part in path.split("/") if part]
     kept = [a for a, b in zip(parts, [*parts[1:], ""], strict=False) if not b.startswith(a)]
     text = "_".join([*kept, part] if part else kept)

@@ -79,6 +79,16 @@ def is_pcd(start: bytes) -> bool:
     return start.startswith((b"# .PCD", b"VERSION")) or {b"FIELDS", b"DATA"} <= words
 
 
+def is_ply(start: bytes) -> bool:
+    """Return whether a file begins like a PLY file."""
+    return start.startswith((b"ply\n", b"ply\r")) and b"format" in start[:256]
+
+
+def is_las(start: bytes) -> bool:
+    """Return whether a file begins like a LAS or LAZ file."""
+    return start.startswith(b"LASF")
+
+
 def _holds(is_file: Callable[[bytes], bool]) -> Callable[[Path], bool]:
     """Return a test for folders with at least one file that passes the test for files."""
     return lambda folder: any(is_file(head(path)) for path in files_in(folder))
@@ -150,7 +160,15 @@ FORMATS: Final = (
         is_file=lambda start: start.startswith(b"#ROSBAG V"),
     ),
     Format(
-        "pcd", "PCD file or folder", "recordings.pcd:open_pcd",
+        "pcd", "PCD file or folder", "recordings.clouds:open_pcd",
         is_file=is_pcd, is_folder=_holds(is_pcd),
+    ),
+    Format(
+        "ply", "PLY file or folder", "recordings.clouds:open_ply",
+        is_file=is_ply, is_folder=_holds(is_ply),
+    ),
+    Format(
+        "las", "LAS/LAZ file or folder", "recordings.clouds:open_las",
+        is_file=is_las, is_folder=_holds(is_las),
     ),
 )  # fmt: skip

@@ -13,7 +13,6 @@ from scene.recording import RecordingId
 
 SUPPORTED: Final = ", ".join(known.title for known in FORMATS)
 _FOREIGN: Final = (
-    (b"LASF", "a LAS/LAZ survey file without sweeps; export the sweeps as PCD files"),
     (b"ARROW1", "an Arrow/Feather table; upload the whole Argoverse 2 log folder"),
     (b"PAR1", "a Parquet table, not a recording"),
     (b"PK\x03\x04", "a zip archive; unpack it and upload the folder"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,14 +12,19 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.cloud_head import CloudHead, place_of, xyz_minus
 from recordings.point_times import TIME_NAMES
 from recordings.points import INTENSITY_NAMES, RING_NAMES, RawPoints, pick
 from scene.errors import FormatError
 from scene.pose import SE3
+from scene.types import Float64
 
 _MAX_HEADER_BYTES: Final = 64 * 1024
 _MAX_POINT_BYTES: Final = 4096
 _MAX_POINTS: Final = 200_000_000
+_FIRST_POINTS: Final = 64
+_MAX_LINE_BYTES: Final = 64 * 1024
+_MAX_EXPANSION: Final = 264  # LZF: three bytes can stand for 264
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +56,59 @@ def read_header(path: Path) -> PcdHeader:
         return _header(stream.read(_MAX_HEADER_BYTES), path.name)
 
 
-def read_points(path: Path) -> RawPoints:
+def read_head(path: Path) -> CloudHead:
+    """Read what is known before the points are; of coordinates in double precision, one point.
+
+    Raises:
+        FormatError: if the header is wrong.
+    """
+    header = read_header(path)
+    wide = any(header.dtype[name].itemsize > 4 for name in "xyz")
+    near = None
+    if wide and header.num_points:
+        near = place_of(_xyz(_first_points(path, header)))
+    return CloudHead(header.num_points, header.viewpoint, near)
+
+
+def _first_points(path: Path, header: PcdHeader) -> NDArray[Any]:
+    """Return some of the first points; all of them where they are compressed."""
+    if header.encoding == "binary_compressed":
+        return _table(path)[1]
+    some = replace(header, num_points=min(header.num_points, _FIRST_POINTS))
+    with path.open("rb") as stream:
+        stream.seek(header.data_start)
+        if header.encoding == "binary":
+            data = stream.read(some.num_points * header.dtype.itemsize)
+        else:
+            data = b"".join(stream.readline(_MAX_LINE_BYTES) for _ in range(some.num_points))
+    return _DECODE[header.encoding](memoryview(data), some, path.name)
+
+
+def _table(path: Path) -> tuple[PcdHeader, NDArray[Any]]:
+    data = path.read_bytes()
+    header = _header(data, path.name)
+    return header, _DECODE[header.encoding](
+        memoryview(data)[header.data_start :], header, path.name
+    )
+
+
+def _xyz(table: NDArray[Any]) -> list[NDArray[Any]]:
+    return [table[name] for name in "xyz"]
+
+
+def read_points(path: Path, origin_m: Float64 | None = None) -> RawPoints:
     """Read the points in the sensor frame, NaN included.
+
+    Args:
+        path: the file.
+        origin_m: (3,) subtracted from the coordinates before they become float32.
 
     Raises:
         FormatError: if the file is no PCD file, or holds fewer points than it announces.
     """
-    data = path.read_bytes()
-    header = _header(data, path.name)
-    body = memoryview(data)[header.data_start :]
-    table = _DECODE[header.encoding](body, header, path.name)
-    names = header.dtype.names or ()
-    xyz = np.stack([table[name] for name in "xyz"], axis=1).astype(np.float32)
+    header, table = _table(path)
+    names = [name for name in header.dtype.names or () if not header.dtype[name].shape]
+    xyz = xyz_minus(_xyz(table), np.zeros(3) if origin_m is None else origin_m)
     chosen = [pick(names, wanted) for wanted in (INTENSITY_NAMES, RING_NAMES, TIME_NAMES)]
     intensity, ring, time = (None if name is None else table[name] for name in chosen)
     ring = ring if ring is not None and ring.dtype.kind in "iu" else None
@@ -105,6 +151,10 @@ def _interpret(lines: dict[str, list[str]], data_start: int, name: str) -> PcdHe
     problems = [
         (not {"x", "y", "z"} <= set(fields), f"no x, y, z among its fields {' '.join(fields)}"),
         (
+            any(count > 1 for field, count in zip(fields, counts, strict=True) if field in "xyz"),
+            "x, y or z with a COUNT above 1",
+        ),
+        (
             width * height != num_points,
             f"WIDTH {width} x HEIGHT {height} is not {num_points} POINTS",
         ),
@@ -118,6 +168,8 @@ def _interpret(lines: dict[str, list[str]], data_start: int, name: str) -> PcdHe
     view = np.array(
         [float(value) for value in lines.get("VIEWPOINT", ["0", "0", "0", "1", "0", "0", "0"])]
     )
+    if len(view) != 7 or not np.isfinite(view).all() or not np.linalg.norm(view[3:]) > 1e-6:
+        raise FormatError(f"{name}: VIEWPOINT is no place and rotation")
     return PcdHeader(
         dtype, num_points, encoding, SE3.from_quaternion(view[3:7], view[:3]), data_start
     )
@@ -141,7 +193,8 @@ def _decode_ascii(body: memoryview, header: PcdHeader, name: str) -> NDArray[Any
     table = np.zeros(header.num_points, header.dtype)
     at = 0
     for key, count in columns:
-        table[key] = rows[:, at : at + count].reshape(table[key].shape)
+        with np.errstate(invalid="ignore"):  # a NaN among integers becomes some number
+            table[key] = rows[:, at : at + count].reshape(table[key].shape)
         at += count
     return table
 
@@ -160,7 +213,8 @@ def _decode_compressed(body: memoryview, header: PcdHeader, name: str) -> NDArra
     if len(body) < 8:
         raise FormatError(f"{name}: ends before the compressed points")
     packed, size = struct.unpack_from("<II", body)
-    if size != header.num_points * header.dtype.itemsize or packed > len(body) - 8:
+    room = packed * _MAX_EXPANSION
+    if size != header.num_points * header.dtype.itemsize or packed > len(body) - 8 or size > room:
         raise FormatError(
             f"{name}: {header.num_points} points of {header.dtype.itemsize} bytes announced, "
             f"compressed part says {packed} bytes ({len(body) - 8} found) for {size}"

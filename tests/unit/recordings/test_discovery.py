@@ -93,7 +93,7 @@ def test_side_files_hidden_and_unfinished_files_are_not_recordings() -> None:
 
 
 def test_unknown_files_are_sources_so_that_somebody_is_told() -> None:
-    assert sorted(group("old.bag", "run/x.db3", "scan.laz")) == ["old", "run_x", "scan.laz"]
+    assert sorted(group("old.bag", "run/x.db3", "scan.xyz")) == ["old", "run_x", "scan.xyz"]
 
 
 def test_names_do_not_change_when_others_come_and_never_collide() -> None:

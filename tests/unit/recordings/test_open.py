@@ -54,7 +54,6 @@ def test_split_bag_follows_metadata(tmp_path: Path) -> None:
     [
         (b"", "the file is empty; the upload was probably cut off"),
         (b"Dear diary, no lidar today", "this is text .'Dear diary, no lidar today'., whatever"),
-        (b"LASF\0\0", "a LAS/LAZ survey file"),
         (b"ARROW1\0\0", "upload the whole Argoverse 2 log folder"),
         (b"\xff\xfe\0\x01", "no known format, begins with the bytes ff fe 00 01"),
     ],
