@@ -74,6 +74,16 @@ RULES: Final = (
         parts=by_group(_TRACKING, needs=re.compile(r"velodyne/.*")),
     ),
     Rule(
+        "PandaSet sequence",
+        root=re.compile(r"(?P<root>(?:.*/)?)lidar/\d+\.pkl(?:\.gz)?"),
+        members=re.compile(
+            r"lidar/(?:\d+\.pkl(?:\.gz)?|(?:poses|timestamps)\.json)"
+            r"|annotations/cuboids/\d+\.pkl(?:\.gz)?|meta/(?:gps|timestamps)\.json"
+            r"|camera/[^/]+/(?:\d+\.jpg|(?:poses|timestamps|intrinsics)\.json)"
+        ),
+        whole=True,
+    ),
+    Rule(
         "nuScenes data set",
         nuscenes_scenes.ROOT,
         nuscenes_scenes.MEMBERS,

@@ -115,6 +115,10 @@ def _is_kitti_tracking(folder: Path) -> bool:
     return any((folder / "velodyne").glob("[0-9][0-9][0-9][0-9]/*.bin"))
 
 
+def _is_pandaset(folder: Path) -> bool:
+    return any((folder / "lidar").glob("[0-9]*.pkl*"))
+
+
 def _is_nuscenes(folder: Path) -> bool:
     named = ("sample_data.json", "sample_annotation.json", "calibrated_sensor.json")
     tables = any(path.name in named for path in folder.glob("*/*.json"))
@@ -141,6 +145,10 @@ FORMATS: Final = (
     Format(
         "kitti_tracking", "KITTI tracking benchmark folder (training/)",
         "recordings.kitti_tracking:open_kitti_tracking", is_folder=_is_kitti_tracking,
+    ),
+    Format(
+        "pandaset", "PandaSet sequence folder", "recordings.pandaset:open_pandaset",
+        is_folder=_is_pandaset,
     ),
     Format(
         "nuscenes", "nuScenes data set folder", "recordings.nuscenes:open_nuscenes",
