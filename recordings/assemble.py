@@ -29,7 +29,9 @@ _LOOKED_AT: Final = 6  # clouds that tell whether they are parts
 _WHOLE: Final = 0.75  # share of the sectors that only a whole revolution sees
 _SAME_VIEW: Final = 0.25  # share of the first cloud's sectors that no later part sees again
 _UNEVEN: Final = 0.3  # how far from each other the steps of a turning beam may be
+_OVERLAP: Final = 1.5  # how much wider than its step a part may be
 _FEWEST_PARTS: Final = 4
+_FEWEST_POINTS: Final = 8
 _MAX_SAMPLE: Final = 4096  # points of a cloud whose direction is looked at
 _TURN: Final = 2 * np.pi
 
@@ -55,7 +57,7 @@ def assembled(
         raw = _try(read)
         first.append((stamp_ns, read if raw is None else _kept(raw)))
         angles = np.zeros(0) if raw is None else _azimuths(raw.xyz_m)
-        if len(angles):
+        if len(angles) >= _FEWEST_POINTS:
             views.append(_view(angles))
             directions.append(_direction(angles))
             if mode == "auto" and views[-1].mean() >= _WHOLE:
@@ -97,7 +99,10 @@ def _view(azimuth_rad: Float64) -> NDArray[np.bool_]:
 
 
 def _are_parts(views: list[NDArray[np.bool_]], directions: list[float]) -> bool:
-    """Return whether clouds look elsewhere one after the other, and turn by even steps."""
+    """Return whether clouds look elsewhere one after the other, each as wide as an even step.
+
+    The few points of a radar look elsewhere too, but are strewn.
+    """
     if len(views) < _FEWEST_PARTS or any(view.mean() >= _WHOLE for view in views):
         return False
     first = views[0]
@@ -106,7 +111,16 @@ def _are_parts(views: list[NDArray[np.bool_]], directions: list[float]) -> bool:
         return False
     sense, step = _turning(directions)
     steps = np.mod(sense * np.diff(np.array(directions)), _TURN)
-    return bool(np.median(np.abs(steps - step)) < _UNEVEN * step)
+    even = np.quantile(np.abs(steps - step), 0.75) < _UNEVEN * step
+    width = float(np.median([_width(view) for view in views]))
+    return bool(even) and width < _OVERLAP * step + 2 * _TURN / _SECTORS
+
+
+def _width(view: NDArray[np.bool_]) -> float:
+    """Return the angle between the outermost directions of a view: all but its widest gap."""
+    seen = np.flatnonzero(view)
+    gaps = np.diff(np.append(seen, seen[0] + _SECTORS))
+    return float(_SECTORS + 1 - gaps.max()) * _TURN / _SECTORS
 
 
 def _turning(directions: list[float]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from recordings.assemble import assembled
 from recordings.frames import EGO_NAMES, MAP_NAMES, FrameTree
 from recordings.log_file import Channel, LogFile
 from recordings.log_poses import calibrate, ego_trajectory
@@ -92,9 +93,12 @@ class LogRecording(Recording):
             self.trajectory, self.damage, ego_SE3_sensor, self._time_origin_ns,
             period_ns=sweep_period_ns(self._lidar.stamps_ns),
         )  # fmt: skip
-        for log_time_ns, cloud in self._clouds(self._lidar.channel):
-            stamp = cloud.stamp_ns or log_time_ns
-            sweep = builder.build(stamp, self._lidar.topic, cloud.read)
+        clouds = (
+            (cloud.stamp_ns or log_time_ns, cloud.read)
+            for log_time_ns, cloud in self._clouds(self._lidar.channel)
+        )
+        for stamp_ns, read in assembled(clouds, self.damage, self._lidar.topic):
+            sweep = builder.build(stamp_ns, self._lidar.topic, read)
             if sweep is not None:
                 yield sweep
 

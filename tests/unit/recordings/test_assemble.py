@@ -112,6 +112,22 @@ def test_a_sensor_with_a_fixed_view_is_no_part() -> None:
     assert [stamp for stamp, _ in assembled(clouds, [], "lidar")] == [s for s, _ in clouds]
 
 
+@given(st.integers(0, 10_000), st.integers(1, 60))
+@settings(deadline=None)
+def test_the_strewn_points_of_a_radar_are_no_parts(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    clouds: list[Cloud] = [
+        (
+            STAMP + i * PERIOD,
+            _reader(
+                RawPoints(rng.uniform(-50, 50, (count, 3)).astype(np.float32), None, None, None)
+            ),
+        )
+        for i in range(6)
+    ]
+    assert len(list(assembled(clouds, [], "radar"))) == 6
+
+
 def test_lost_and_broken_parts_leave_holes_and_move_no_seam() -> None:
     parts = [
         part

@@ -257,3 +257,28 @@ def test_a_recording_of_which_nothing_is_used_says_what_it_holds(tmp_path: Path)
         ("/chatter", 1, "not used: no decoder for std_msgs/msg/String"),
         ("/labels", 1, "not used: there are no sweeps that the boxes could belong to"),
     ]
+
+
+def test_a_driver_that_publishes_sectors_is_assembled_to_sweeps(tmp_path: Path) -> None:
+    """Ten clouds of 36 degrees a revolution, their times relative to their own stamps."""
+    columns, sectors, turns = 360, 10, 3
+    path = tmp_path / "sectors.mcap"
+    with RosWriter(path) as writer:
+        writer.transform("/tf_static", START, "base_link", "lidar_top", EGO_SE3_LIDAR)
+        for number in range(turns * sectors):
+            time = START + number * PERIOD // sectors
+            writer.odometry("/odom", time, "map", "base_link", ego_pose(time))
+            column = np.arange(columns // sectors) + number % sectors * (columns // sectors)
+            points = np.zeros(len(column), POINT)
+            points["x"] = 10 * np.cos(-2 * np.pi * column / columns)
+            points["y"] = 10 * np.sin(-2 * np.pi * column / columns)
+            points["t"] = np.arange(len(column)) * (PERIOD // columns)
+            writer.cloud("/lidar/sectors", time, "lidar_top", points)
+    recording = open_mcap(path)
+    sweeps = list(recording.sweeps())
+    assert [sweep.timestamp_ns for sweep in sweeps] == [START + i * PERIOD for i in range(turns)]
+    for sweep in sweeps:
+        assert len(sweep) == columns
+        expected = np.arange(columns) * PERIOD / columns
+        assert np.abs(sweep.offset_ns - expected).max() < 1000
+    assert recording.damage == []
