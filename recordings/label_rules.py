@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from recordings import sweep_kernels
 from recordings.recording import ASSUMED_POSES
 from recordings.rules import Facts, Finding, Rule, Times
 from recordings.sweep_look import SweepLook
@@ -64,7 +65,11 @@ RULES: Final = (
     CATEGORY_CHANGE, TRACK_TWICE,
 )  # fmt: skip
 
-_NEAR_M: Final = 30.0
+_NEAR_M: Final = 20.0
+_FAR_ENOUGH_M: Final = 3.0  # closer lies the vehicle itself
+_TALL_M: Final = 0.8
+_LIFT_M: Final = 0.3
+_INSIDE_POINTS: Final = 25_000
 _MIN_BOXES: Final = 10
 # Real annotations leave 0 to 9 % of the boxes within 30 m without a point.
 _ELSEWHERE_SHARE: Final = 0.8
@@ -103,10 +108,8 @@ class LabelRules:
         if not self._truth:
             return
         self._times.append(look.timestamp_ns)
-        if look.boxes is not None and len(look.boxes):
-            near = look.boxes.range_m() < _NEAR_M
-            self._near += int(near.sum())
-            self._near_empty += int((near & (look.boxes.num_points == 0)).sum())
+        if look.boxes is not None and len(look.boxes) and look.sampled:
+            self._look_inside(look, look.boxes)
 
     def finish(self) -> Iterator[Finding]:
         """Give what was found."""
@@ -128,11 +131,31 @@ class LabelRules:
             yield from _about_duplicates(labels)
             yield from _about_tracks(labels)
 
+    def _look_inside(self, look: SweepLook, boxes: Boxes) -> None:
+        """Count boxes with and without a point above the ground: bare ground is in any box."""
+        size, range_m = boxes.size_lwh_m, boxes.range_m()
+        near = boxes.take((range_m < _NEAR_M) & (range_m > _FAR_ENOUGH_M) & (size[:, 2] > _TALL_M))
+        if not len(near):
+            return
+        lift = np.array([0.0, 0.0, _LIFT_M])
+        holds = np.zeros(len(near), dtype=np.bool_)
+        lowest = float((near.center_xyz_m[:, 2] - near.size_lwh_m[:, 2] / 2).min()) + _LIFT_M
+        sweep_kernels.hold_points(
+            look.sweep.points_ego_m, 1 + look.num_points // _INSIDE_POINTS, lowest,
+            near.center_xyz_m + lift / 2, (near.size_lwh_m - lift) / 2, np.cos(near.yaw_rad),
+            np.sin(near.yaw_rad), holds,
+        )  # fmt: skip
+        self._near += len(near)
+        self._near_empty += int((~holds).sum())
+
     def _about_points(self) -> Iterator[Finding]:
         if self._near < _MIN_BOXES:
             return
         share = self._near_empty / self._near
-        message = f"{self._near_empty} of {self._near} boxes within {_NEAR_M:.0f} m hold no point"
+        message = (
+            f"{self._near_empty} of {self._near} boxes within {_NEAR_M:.0f} m hold no point above "
+            "the ground"
+        )
         if share > _ELSEWHERE_SHARE:
             yield ELSEWHERE.found(message, self._near_empty)
         elif share > _NO_POINTS_SHARE:
@@ -230,6 +253,7 @@ def _about_tracks(labels: _Labels) -> Iterator[Finding]:
     twice = linked & (step_ns == 0)
     if twice.any():
         yield TRACK_TWICE.found(_where(boxes, time, twice), int(twice.sum()))
+        linked &= ~np.isin(boxes.track_id[1:], boxes.track_id[1:][twice])  # the rest follows
     changed = linked & (boxes.category[1:] != boxes.category[:-1])
     if changed.any():
         yield CATEGORY_CHANGE.found(_where(boxes, time, changed), int(changed.sum()))

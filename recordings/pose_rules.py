@@ -168,11 +168,15 @@ def _about_places(track: Trajectory) -> Iterator[Finding]:
             len(jumps),
         )
         return  # a jump is no acceleration
-    times = np.arange(track.timestamps_ns[0], track.timestamps_ns[-1] + 1, _STEP_NS)
+    slot = (track.timestamps_ns - track.timestamps_ns[0]) // _STEP_NS
+    chosen = np.unique(slot, return_index=True)[1]  # the first pose of every half second
+    times = track.timestamps_ns[chosen]
     if len(times) < 3:
         return
-    place_m = track.interpolate(times).translation_m
-    change = np.linalg.norm(np.diff(place_m, n=2, axis=0), axis=1) / (_STEP_NS / 1e9) ** 2
+    seconds = np.diff(times) / 1e9
+    velocity = np.diff(track.translation_m[chosen], axis=0) / seconds[:, None]
+    change = np.linalg.norm(np.diff(velocity, axis=0), axis=1) / (seconds[1:] + seconds[:-1]) * 2
+    change[(seconds[1:] > _MAX_GAP_NS / 1e9 * 2) | (seconds[:-1] > _MAX_GAP_NS / 1e9 * 2)] = 0.0
     hard = np.flatnonzero(change > _MAX_ACCELERATION_MPS2)
     if len(hard):
         worst = int(hard[np.argmax(change[hard])])

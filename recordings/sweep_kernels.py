@@ -101,6 +101,8 @@ def profile(
 ) -> None:
     """Add points to sums by azimuth sector around (3,) `origin_m`; sector 0 begins at -x.
 
+    Sectors go counter-clockwise; they are equal parts of a square's edge and so 3.6 to 7.1 degrees.
+
     Args:
         points_m: (N, 3) ego frame.
         origin_m: where the lidar sits.
@@ -118,9 +120,9 @@ def profile(
         sum_xy = abs(x) + abs(y)
         if not (sum_xy > 0.0 and sum_xy < np.inf):
             continue
-        # Pseudo-angle on a square instead of arctan2: monotonous, never more than 4.1 degrees off.
-        turn = y / sum_xy
-        turn = 1.0 + turn if x < 0 else 3.0 - turn
+        # Pseudo-angle on a square instead of arctan2: 0 at -x, 1 at -y, 2 at +x, 3 at +y.
+        turn = x / sum_xy
+        turn = 1.0 + turn if y < 0 else 3.0 - turn
         sector = min(int(turn * quarter), sectors - 1)
         count[sector] += 1
         if points_m[i, 2] > low_m and points_m[i, 2] < high_m and sum_xy > NEAR_M:
@@ -162,3 +164,39 @@ def mark_cells(
         if inside and last[x, y, z] != sample:
             last[x, y, z] = sample
             hits[x, y, z] += 1
+
+
+@numba.njit(cache=True)
+def hold_points(
+    points_m: Float32,
+    step: int,
+    low_m: float,
+    center_m: Float64,
+    half_m: Float64,
+    cos: Float64,
+    sin: Float64,
+    holds: NDArray[np.bool_],
+) -> None:
+    """Write which boxes hold at least one of every n-th point.
+
+    Args:
+        points_m: (N, 3) ego frame.
+        step: look at every n-th point.
+        low_m: leave out points below this height.
+        center_m: (B, 3) centres of the boxes,
+        half_m: (B, 3) half their length, width and height,
+        cos: (B,) cosine of their yaw,
+        sin: (B,) and its sine.
+        holds: (B,) the answer; boxes that are True already are not looked at.
+    """
+    for i in range(0, len(points_m), step):
+        z = points_m[i, 2]
+        if not z > low_m:
+            continue
+        x, y = points_m[i, 0], points_m[i, 1]
+        for k in range(len(center_m)):
+            if holds[k] or abs(z - center_m[k, 2]) > half_m[k, 2]:
+                continue
+            dx, dy = x - center_m[k, 0], y - center_m[k, 1]
+            along, across = dx * cos[k] + dy * sin[k], dy * cos[k] - dx * sin[k]
+            holds[k] = abs(along) <= half_m[k, 0] and abs(across) <= half_m[k, 1]

@@ -149,6 +149,7 @@ def _about_steps(times: Int64) -> Iterator[Finding]:
             f"sweep {index + 1} at {times[index + 1]} ns is not after the one before",
             int((steps <= 0).sum()),
         )
+        return  # gaps and jitter follow from it
     jumps = np.flatnonzero(np.abs(steps) > _CLOCK_JUMP_NS)
     if len(jumps):
         at = int(jumps[0])
@@ -192,13 +193,15 @@ def _about_shift(times: Int64, poses: Int64) -> Iterator[Finding]:
     if len(times) < _MIN_STEPS or len(poses) < _MIN_STEPS:
         return
     begin_ns, end_ns = int(poses[0] - times[0]), int(poses[-1] - times[-1])
-    slack_ns = float(np.median(np.diff(times)) + 2 * np.median(np.diff(poses)))
-    shift_ns = (begin_ns + end_ns) // 2
-    same = begin_ns * end_ns > 0 and abs(begin_ns - end_ns) < slack_ns / 2
-    if same and abs(shift_ns) > max(_MIN_SHIFT_NS, slack_ns):
-        side = "after" if shift_ns > 0 else "before"
+    step_ns, period_ns = float(np.median(np.diff(poses))), float(np.median(np.diff(times)))
+    least_ns = max(_MIN_SHIFT_NS, 2.5 * step_ns)
+    # All topics stop at once, and a sweep is stamped at its start: the last pose is later by up
+    # to a period.
+    late = begin_ns > least_ns and end_ns > period_ns + 2 * step_ns
+    early = begin_ns < -least_ns and end_ns < -least_ns
+    if (late or early) and abs(begin_ns - end_ns) < period_ns + 2 * step_ns:
         yield POSES_SHIFTED.found(
-            f"ego poses begin and end {abs(shift_ns) / 1e9:.2f} s {side} the sweeps"
+            f"ego poses begin {begin_ns / 1e9:+.2f} s and end {end_ns / 1e9:+.2f} s from the sweeps"
         )
 
 

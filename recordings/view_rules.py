@@ -121,12 +121,12 @@ class ViewRules:
         gaps = [gap for gap in _runs(blind) if _BLIND_SECTORS[0] <= len(gap) <= _BLIND_SECTORS[1]]
         if not gaps or blind.sum() > _MAX_BLIND:
             return
-        width = 360 / len(blind)
         largest = max(gaps, key=len)
-        middle = (largest[0] + len(largest) / 2) * width - 180
+        begin, end = (_azimuth_deg(edge, len(blind)) for edge in (largest[0], largest[-1] + 1))
+        width = (end - begin) % 360
         yield BLIND_SECTOR.found(
-            f"{len(largest) * width:.0f} degrees around azimuth "
-            f"{(middle + 180) % 360 - 180:.0f} have no point in {self._samples} sweeps",
+            f"{width:.0f} degrees around azimuth {(begin + width / 2 + 180) % 360 - 180:.0f} "
+            f"have no point in {self._samples} sweeps",
             len(gaps),
         )
 
@@ -149,6 +149,14 @@ class ViewRules:
                 f"{int(stopped.sum())} of them stopped on the way",
                 len(dead),
             )
+
+
+def _azimuth_deg(edge: int, sectors: int) -> float:
+    """Return the azimuth at which a sector begins; see `sweep_kernels.profile`."""
+    turn = 4 * (edge % sectors) / sectors
+    x = turn - 1 if turn < 2 else 3 - turn
+    y = (abs(x) - 1) if turn < 2 else 1 - abs(x)
+    return float(np.rad2deg(np.arctan2(y, x)))
 
 
 def _runs(flags: Mask) -> list[list[int]]:
