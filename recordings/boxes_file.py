@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,19 @@ def lines(timestamp_ns: int, boxes: Boxes) -> str:
     for row in zip(*columns, strict=True):
         writer.writerow([timestamp_ns, *("" if value != value else value for value in row)])
     return buffer.getvalue()
+
+
+def beside(folder: Path, times_ns: Iterable[int]) -> dict[int, Boxes] | None:
+    """Return the boxes of some times from the file in a folder, None if there is no such file.
+
+    Raises:
+        FormatError: if the file is something else.
+    """
+    path = folder / BOXES_FILE
+    if not path.is_file():
+        return None
+    found = read_boxes(path)
+    return {time: found[time] for time in times_ns if time in found}
 
 
 def read_boxes(path: Path) -> dict[int, Boxes]:

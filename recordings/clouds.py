@@ -5,7 +5,8 @@ files, else files are taken to be 100 ms apart and the clock is marked as assume
 file (see `recordings.cloud_poses`), else from viewpoints in the files; both give the sensor in the
 map, and the sensor is taken for the ego frame, because none of these formats has a place for a
 mounting. Points in map coordinates (surveys) are moved into the ego frame by the pose of their
-time; without poses the ego stands among them.
+time; without poses the ego stands among them. Boxes come from a file `boxes.csv`, if there is one
+(see `recordings.boxes_file`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from recordings import cloud_poses, las_file, pcd_file, ply_file
+from recordings import boxes_file, cloud_poses, las_file, pcd_file, ply_file
 from recordings.cloud_head import MAP_COORDINATES_M, CloudFormat, CloudHead
 from recordings.formats import files_in, head, is_las, is_pcd, is_ply
 from recordings.points import RawPoints
@@ -55,7 +56,6 @@ class CloudRecording(Recording):
     """Files of points. See `recordings.recording.Recording`."""
 
     kind: ClassVar[CloudFormat]
-    ground_truth: dict[int, Boxes] | None = None
 
     def __init__(self, paths: list[Path], name: RecordingId) -> None:
         """Read heads and poses.
@@ -71,6 +71,7 @@ class CloudRecording(Recording):
         self._times = self._find_times(assumed)
         self.trajectory = self._find_trajectory(paths[0].parent, assumed)
         self.calibration = Calibration({SENSOR: SE3.identity()}, frozenset(assumed))
+        self.ground_truth = self._find_boxes(paths[0].parent)
         points = sum(file.head.num_points for file in self._files)
         count = len(self._files)
         self.topics = [Topic(f"*.{self.format}", f"{self.kind.title} files", count, "sweeps")]
@@ -135,6 +136,12 @@ class CloudRecording(Recording):
         places = np.stack([_stand(file.head) for file in self._files])
         _, first = np.unique(self._times, return_index=True)
         return Trajectory(trajectory.timestamps_ns, trajectory.quat_wxyz, places[first])
+
+    def _find_boxes(self, folder: Path) -> dict[int, Boxes] | None:
+        """Return the boxes beside the files; a folder of surveys has none in the ego frame."""
+        if any(file.head.in_map for file in self._files):
+            return None
+        return boxes_file.beside(folder, self._times.tolist())
 
     def _check_places(self, trajectory: Trajectory, name: str) -> None:
         """Refuse poses that lie elsewhere than points in map coordinates."""

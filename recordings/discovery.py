@@ -99,19 +99,19 @@ RULES: Final = (
     Rule(
         "folder of PCD files",
         root=re.compile(r"(?P<root>.*/)[^/]+\.pcd", re.IGNORECASE),
-        members=re.compile(r"[^/]+\.pcd|poses\.(?:txt|csv|tum)", re.IGNORECASE),
+        members=re.compile(r"[^/]+\.pcd|poses\.(?:txt|csv|tum)|boxes\.csv", re.IGNORECASE),
         least=2,
     ),
     Rule(
         "folder of PLY files",
         root=re.compile(r"(?P<root>.*/)[^/]+\.ply", re.IGNORECASE),
-        members=re.compile(r"[^/]+\.ply|poses\.(?:txt|csv|tum)", re.IGNORECASE),
+        members=re.compile(r"[^/]+\.ply|poses\.(?:txt|csv|tum)|boxes\.csv", re.IGNORECASE),
         least=2,
     ),
     Rule(  # surveys lie side by side in folders; only poses make sweeps of them
         "folder of LAS files with poses",
         root=re.compile(r"(?P<root>.*/)[^/]+\.la[sz]", re.IGNORECASE),
-        members=re.compile(r"[^/]+\.la[sz]|poses\.(?:txt|csv|tum)", re.IGNORECASE),
+        members=re.compile(r"[^/]+\.la[sz]|poses\.(?:txt|csv|tum)|boxes\.csv", re.IGNORECASE),
         needs=re.compile(r"poses\.(?:txt|csv|tum)", re.IGNORECASE),
         least=2,
     ),

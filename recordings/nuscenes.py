@@ -173,8 +173,7 @@ class NuScenesRecording(Recording):
             if annotation["category"] is not None:
                 rows[keyframes[annotation["sample_token"]]].append(annotation)
         frames = {
-            time: _boxes(rows[time]).transform(self.trajectory.at(time).inverse())
-            for time in sorted(rows)
+            time: _boxes(rows[time], self.trajectory.at(time).inverse()) for time in sorted(rows)
         }
         return with_velocities(frames, self.trajectory)
 
@@ -279,14 +278,17 @@ def _trajectory(data: list[Record], poses: dict[str, Record]) -> Trajectory:
     return Trajectory(times, table[:, :4] / norm, table[:, 4:])
 
 
-def _boxes(rows: list[Record]) -> Boxes:
-    """Return annotations in the global frame; roll and pitch of a box are dropped."""
+def _boxes(rows: list[Record], ego_SE3_map: SE3) -> Boxes:
+    """Return annotations in the ego frame; there, roll and pitch of a box are dropped."""
     if not rows:
         return Boxes.empty()
     try:
-        rotation = quat_to_matrix(np.array([r["rotation"] for r in rows], dtype=np.float64))
+        turned = quat_to_matrix(np.array([r["rotation"] for r in rows], dtype=np.float64))
+        rotation = ego_SE3_map.rotation @ turned
         return Boxes.make(
-            np.array([r["translation"] for r in rows], dtype=np.float64),
+            ego_SE3_map.transform_points(
+                np.array([r["translation"] for r in rows], dtype=np.float64)
+            ),
             np.array([r["size"] for r in rows], dtype=np.float64)[:, [1, 0, 2]],
             np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]),
             [r["category"] for r in rows],
