@@ -111,7 +111,7 @@ class PandaSetRecording(Recording):
         return RawPoints(xyz_m, intensity.astype(np.uint8), None, time_s, "t_s")
 
     def _read_cameras(self) -> Calibration:
-        """Find images and where their cameras sit, from each camera's first pose."""
+        """Find images and where their cameras sit, told by one pose of each camera."""
         places: dict[str, SE3] = {SENSOR: SE3.identity()}
         models: dict[str, Intrinsics] = {}
         for folder in sorted(p for p in (self._folder / "camera").glob("*") if p.is_dir()):
@@ -119,8 +119,9 @@ class PandaSetRecording(Recording):
                 times = _read_times(folder / "timestamps.json")
                 poses = _poses(folder / "poses.json")[: len(times)]
                 models[folder.name] = _intrinsics(folder / "intrinsics.json")
-                world_SE3_camera = SE3.from_quaternion(poses[0, :4], poses[0, 4:])
-                ego_SE3_world = self.trajectory.at(int(times[0])).inverse()
+                known = self._first_between_poses(times[: len(poses)])
+                world_SE3_camera = SE3.from_quaternion(poses[known, :4], poses[known, 4:])
+                ego_SE3_world = self.trajectory.at(int(times[known])).inverse()
             except (FormatError, FrameError, IndexError) as error:
                 self.damage.append(
                     Damage(f"camera/{folder.name}", str(error), "images of this camera")
@@ -135,6 +136,12 @@ class PandaSetRecording(Recording):
                     self._images.append(Image(folder.name, time, "jpeg", uri=uri))
         self._images.sort(key=lambda image: (image.timestamp_ns, image.sensor))
         return Calibration(places, frozenset(), models)
+
+    def _first_between_poses(self, times_ns: Int64) -> int:
+        """Return the first image between two ego poses; the first image is taken before any."""
+        first, last = self.trajectory.timestamps_ns[[0, -1]]
+        inside = np.flatnonzero((times_ns >= first) & (times_ns <= last))
+        return int(inside[0]) if len(inside) else 0
 
     def _read_truth(self, folder: Path) -> dict[int, Boxes] | None:
         """Return the boxes of every frame that has a file of cuboids."""
