@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from loop import streams
+from loop.duplicates import find_duplicates, remember_fingerprint
 from loop.landing import local_copy, registered
 from loop.workspace import Workspace
 from recordings import odometry
@@ -135,11 +136,16 @@ class _Ingest:
         except DataError as error:
             damage = _problem(opened, ()) if opened is not None else ""
             return self._finish(opened, None, (), damage or str(error))
-        findings = tuple(self.check.finish())
+        findings = (*self.check.finish(), *self._duplicates(summary))
         if summary is None:
             summary = streams.summary_of(opened, self.spool)
             self.times = streams.times_of(opened)
         return self._finish(opened, summary, findings, _problem(opened, findings))
+
+    def _duplicates(self, summary: SweepsSummary | None) -> list[Finding]:
+        size = (summary.num_sweeps, summary.num_points) if summary else (0, 0)
+        tables, words = self.workspace.tables, self.check.fingerprint
+        return find_duplicates(tables, self.source.name, words, size)
 
     def _spool_sweeps(self, opened: Recording) -> SweepsSummary:
         """Write the sweeps while the landed files are at hand, checking each on its way."""
@@ -284,6 +290,8 @@ class _Ingest:
             "code_version": _version(self.workspace),
             "findings": json.dumps([asdict(finding) for finding in result.findings]),
         }
+        words = self.check.fingerprint if result.status == "ok" else ()
+        remember_fingerprint(self.workspace.tables, name, words)
         rows = pa.Table.from_pylist([row], schema=schemas.RECORDINGS)
         self.workspace.tables.replace("recordings", rows, {"recording": name})
 

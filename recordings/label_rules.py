@@ -186,7 +186,7 @@ def _all_labels(truth: dict[int, Boxes], trajectory: Trajectory | None) -> _Labe
 
 def _sound(boxes: Boxes) -> Mask:
     numbers = np.concatenate([boxes.center_xyz_m, boxes.size_lwh_m, boxes.yaw_rad[:, None]], axis=1)
-    return np.isfinite(numbers).all(axis=1) & (numbers[:, 3:6] > 0).all(axis=1)
+    return np.all(np.isfinite(numbers), axis=1) & np.all(numbers[:, 3:6] > 0, axis=1)
 
 
 def _about_sizes(boxes: Boxes) -> Iterator[Finding]:

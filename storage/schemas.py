@@ -20,6 +20,7 @@ RECORDINGS: Final = _schema(
     message=_TEXT, start_ns=_INT, end_ns=_INT, num_sweeps=_INT, num_points=_INT, size_bytes=_INT,
     has_ground_truth=_BOOL, sweeps_digest=_TEXT, code_version=_TEXT, findings=_TEXT,
 )  # fmt: skip
+FINGERPRINTS: Final = _schema(word=_INT, recording=_TEXT)
 FRAMES: Final = _schema(
     recording=_TEXT, timestamp_ns=_INT, index=_INT, num_points=_INT, x_m=_FLOAT, y_m=_FLOAT,
     yaw_rad=_FLOAT, speed_mps=_FLOAT,
@@ -71,6 +72,7 @@ AUDIT: Final = _schema(at_ns=_INT, actor=_TEXT, action=_TEXT, subject=_TEXT, det
 
 SCHEMAS: Final[dict[str, pa.Schema]] = {
     "recordings": RECORDINGS,
+    "fingerprints": FINGERPRINTS,
     "frames": FRAMES,
     "boxes": BOX_SCHEMA,
     "events": EVENTS,

@@ -62,11 +62,12 @@ def test_blocking_checks(definitions: dg.Definitions) -> None:
         for key in graph.asset_check_keys
     }
     assert checks == {
-        "sweeps/no_empty_clouds": True,
-        "sweeps/no_nan": True,
-        "sweeps/time_order": True,
-        "sweeps/rate_gaps": True,
-        "sweeps/calibrated": True,
+        "sweeps/content_sane": True,
+        "sweeps/time_sane": True,
+        "sweeps/geometry_sane": True,
+        "sweeps/poses_sane": True,
+        "sweeps/calibration_sane": True,
+        "sweeps/labels_sane": True,
         "sweeps/signals_sane": True,
         "detector/checkpoint_exists": True,
         "detector/onnx_parity": True,
