@@ -135,7 +135,7 @@ class _Ingest:
                 self._spool_images(opened)
         except DataError as error:
             damage = _problem(opened, ()) if opened is not None else ""
-            return self._finish(opened, None, (), damage or str(error))
+            return self._finish(opened, None, (), damage or streams.unused(opened) or str(error))
         findings = (*self.check.finish(), *self._duplicates(summary))
         if summary is None:
             summary = streams.summary_of(opened, self.spool)

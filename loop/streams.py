@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from recordings.recording import Recording
+from recordings.recording import Recording, describe_topics
 from reporting.signal_pictures import signals_png
 from scene.errors import NotFoundError
 from scene.recording import RecordingId
@@ -32,6 +32,13 @@ def without_lidar(opened: Recording) -> bool:
         del opened.damage[known:]  # it will be found again when the sweeps are read
         return False
     return bool(opened.signals) or len(opened.trajectory) > 0 or _first_image(opened)
+
+
+def unused(opened: Recording | None) -> str:
+    """Return what a recording holds of which nothing is used; empty if that is not so."""
+    if opened is None or opened.sensor or not opened.topics:
+        return ""
+    return f"nothing in it is used: {describe_topics(opened.topics)}"
 
 
 def write_streams(

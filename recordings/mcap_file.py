@@ -153,17 +153,17 @@ class McapFile:
         lost = self._salvage.lost(offset, stop)
         stream.seek(offset + _RECORD.size)
         body = memoryview(stream.read(min(stop - offset, MAX_BYTES)))
-        if opcode != _CHUNK_OP or len(body) < _CHUNK.size:
-            self._note(damage, offset, what, lost)
-            return
-        if cut:
-            lost = f"the last {offset + _RECORD.size + length - stop} of {length} bytes"
-        self._note(damage, offset, what, f"{lost} of a chunk {chunk_times(body)}")
-        try:
-            records = _records_of_part(body)
-        except (FormatError, struct.error, ValueError):
-            return
-        yield Block(offset, stop, memoryview(_whole_records(records)))
+        if opcode == _CHUNK_OP and len(body) >= _CHUNK.size:
+            try:
+                records = _records_of_part(body)
+                yield Block(offset, stop, memoryview(_whole_records(records)))
+            except (FormatError, struct.error, ValueError):
+                pass  # what is lost is said all the same
+            if cut:
+                lost = f"the last {offset + _RECORD.size + length - stop} of {length} bytes"
+            lost = f"{lost} of a chunk {chunk_times(body)}"
+        # Noted behind what could be read of it, because the time of a loss is told by neighbours.
+        self._note(damage, offset, what, lost)
 
     def _define(self, opcode: int, body: memoryview, offset: int, damage: list[Damage]) -> None:
         try:

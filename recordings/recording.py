@@ -112,3 +112,13 @@ def identity_trajectory(timestamps_ns: Sequence[int]) -> Trajectory:
 def empty_trajectory() -> Trajectory:
     """Return a trajectory without poses."""
     return Trajectory(np.zeros(0, dtype=np.int64), np.zeros((0, 4)), np.zeros((0, 3)))
+
+
+def describe_topics(topics: Sequence[Topic], limit: int = 8) -> str:
+    """Return in one line what a source holds and why it is not used, empty if it lists nothing."""
+    parts = [
+        f"{topic.name} ({topic.kind}, {topic.count} messages): {topic.use}"
+        for topic in topics[:limit]
+    ]
+    more = f"; and {len(topics) - limit} more" if len(topics) > limit else ""
+    return "; ".join(parts) + more

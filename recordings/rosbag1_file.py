@@ -140,38 +140,21 @@ class BagFile:
         self, stream: BinaryIO, offset: int, record: _Record, size: int, damage: list[Damage]
     ) -> Iterator[BagBlock]:
         """Yield the block of one record, if it holds messages or connections."""
+        whole = record.end <= size
         if record.op == _CHUNK:
             stream.seek(record.data_at)
             packed = memoryview(stream.read(min(record.data_size, size - record.data_at)))
-            records = self._chunk(offset, record, packed, damage)
+            records, problem = _unpack(record, packed)
             if records is not None:
-                yield BagBlock(offset, records)
-        elif record.op in (_MESSAGE, _CONNECTION) and record.end <= size:
+                yield BagBlock(offset, memoryview(records))
+            # Noted behind what could be read of it: the time of a loss is told by neighbours.
+            if problem:
+                self._note(damage, offset, problem, record.end)
+        elif not whole:
+            self._note(damage, offset, "the file ends inside a record", size)
+        elif record.op in (_MESSAGE, _CONNECTION):
             stream.seek(offset)  # what a recorder that was killed left of its last chunk
             yield BagBlock(offset, memoryview(stream.read(record.end - offset)))
-        elif record.end > size:
-            self._note(damage, offset, "the file ends inside a record", size)
-
-    def _chunk(
-        self, offset: int, record: _Record, packed: memoryview, damage: list[Damage]
-    ) -> memoryview | None:
-        """Return the records of a chunk; of one that is broken, what can be unpacked."""
-        name = record.fields.get(b"compression", b"").decode("ascii", "replace")
-        compression = "" if name == "none" else name or "no name"
-        try:
-            (size,) = _U32.unpack(record.fields[b"size"])
-            if len(packed) == record.data_size:
-                return memoryview(unpack_all(compression, packed, size))
-            problem = f"the file ends inside a chunk, {len(packed)} of {record.data_size} bytes"
-        except (FormatError, struct.error, KeyError) as error:
-            problem = f"chunk cannot be read: {_reason(error)}"
-        self._note(damage, offset, problem, record.end)
-        if len(packed) == record.data_size and compression != "bz2":
-            return None  # only bz2 checks every block: from others, wrong bytes may come out
-        try:
-            return memoryview(_whole_records(unpack_part(compression, packed)))
-        except FormatError:
-            return None
 
     def _next_chunk(self, stream: BinaryIO, start: int, size: int) -> int | None:
         """Return where the next chunk begins: by the index, else by the look of its header."""
@@ -229,7 +212,10 @@ class BagFile:
 
     def _note(self, damage: list[Damage], offset: int, what: str, end: int) -> None:
         """Note that the bytes from `offset` to `end` are lost, with what the index says of them."""
+        size = self.path.stat().st_size
         lost = f"{end - offset} bytes"
+        if end > size:
+            lost = f"the last {end - size} of {lost}, less what is cut in two"
         infos = [info for at, info in self._chunks.items() if offset <= at < end]
         if infos:
             counts: Counter[str] = Counter()
@@ -273,6 +259,26 @@ def _parse_record(data: memoryview, at: int, end: int) -> _Record:
     if data_size > _MAX_RECORD_BYTES:
         raise FormatError(f"no record: {data_size} bytes of data")
     return _Record(op[0], fields, body + 4, data_size)
+
+
+def _unpack(record: _Record, packed: memoryview) -> tuple[bytes | memoryview | None, str]:
+    """Return the records of a chunk, or of one that is broken what can be had, and the problem."""
+    name = record.fields.get(b"compression", b"").decode("ascii", "replace")
+    compression = "" if name == "none" else name or "no name"
+    whole = len(packed) == record.data_size
+    problem = f"the file ends inside a chunk, {len(packed)} of {record.data_size} bytes"
+    try:
+        (size,) = _U32.unpack(record.fields[b"size"])
+        if whole:
+            return unpack_all(compression, packed, size), ""
+    except (FormatError, struct.error, KeyError) as error:
+        problem = f"chunk cannot be read: {_reason(error)}"
+    if whole and compression != "bz2":
+        return None, problem  # only bz2 checks every block: from others, wrong bytes may come out
+    try:
+        return _whole_records(unpack_part(compression, packed)), problem
+    except FormatError:
+        return None, problem
 
 
 def _whole_record(data: memoryview, at: int, end: int) -> _Record:

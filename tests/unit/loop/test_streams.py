@@ -27,6 +27,7 @@ from storage import layout
 from storage.images import read_images
 from storage.signals import read_signals
 from tests.support.lerobot_writer import CAMERA, FIELDS, episode_values, write_v2
+from tests.support.ros_writer import RosWriter, make
 from tests.support.workspaces import make_workspace
 
 NAME = RecordingId("arm_episode_000003")
@@ -141,3 +142,18 @@ def test_pictures_of_odd_signals() -> None:
         for trajectory in (empty_trajectory(), identity_trajectory([0, 5])):
             png = signals_png(signals, trajectory, "odd")
             Picture.open(io.BytesIO(png)).load()
+
+
+def test_a_log_of_which_nothing_is_used_is_quarantined_with_its_topics(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    landing = Path(workspace.landing.url.removeprefix("file://"))
+    landing.mkdir(parents=True, exist_ok=True)
+    with RosWriter(landing / "talk.mcap") as writer:
+        for i in range(3):
+            writer.write("/chatter", make("std_msgs/msg/String", "hello"), i)
+    result = landed(workspace)
+    assert result.status == "quarantined"
+    assert result.message == (
+        "nothing in it is used: /chatter (std_msgs/msg/String, 3 messages): not used: "
+        "no decoder for std_msgs/msg/String"
+    )

@@ -160,6 +160,8 @@ def test_an_uncompressed_chunk_cut_short_gives_its_whole_messages(tmp_path: Path
     found, damage = messages(path)
     assert found == whole[:10]
     assert "the file ends inside a chunk" in damage[0]
+    last = open_recording(path).damage[0].lost
+    assert last.endswith(f", after the message logged at {found[-1][1]} ns")
 
 
 @pytest.mark.parametrize("indexed", [True, False])
