@@ -32,10 +32,12 @@ class IngestConfig:
             out of those of which nothing is said, `never` stores them as they came.
         odometry: `auto` finds the ego poses from the points where a recording holds none and the
             package for it is installed, `never` takes the vehicle to stand still.
+        workers: threads that decompress and encode for one recording; 0 means one per core.
     """
 
     deskew: Literal["auto", "never", "always"] = "auto"
     odometry: Literal["auto", "never"] = "auto"
+    workers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

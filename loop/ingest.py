@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,27 +15,28 @@ import pyarrow as pa
 from loop import streams
 from loop.duplicates import find_duplicates, remember_fingerprint
 from loop.landing import local_copy, registered
+from loop.parts import Parts
+from loop.sweep_pass import store_sweeps
+from loop.sweep_watch import SweepWatch
 from loop.workspace import Workspace
 from recordings import odometry
 from recordings.discovery import Source
 from recordings.open import open_recording
-from recordings.prepare import compensated_by, prepare
-from recordings.quality import Facts, Finding, QualityCheck
+from recordings.prepare import prepare
+from recordings.quality import Finding
 from recordings.recording import Recording
 from reporting.pictures import bev_png
-from scene.box import Boxes, count_points
 from scene.errors import DataError
 from scene.image import Image
 from scene.recording import RecordingId
-from scene.sweep import Sweep
 from storage import layout, lineage, schemas
 from storage.boxes import boxes_to_arrow
 from storage.images import write_images
 from storage.lineage import Node
 from storage.local import LocalStore
-from storage.sweeps import SweepFile, SweepsSummary, write_poses, write_sweeps
+from storage.sweeps import SweepFile, SweepsSummary, write_poses
 
-CODE_VERSION = "1"  # raise it when ingest would write other bytes for the same input
+CODE_VERSION = "2"  # raise it when ingest would write other bytes for the same input
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,7 @@ class _Ingest:
         self.workspace = workspace
         self.source = source
         self.spool = LocalStore(folder)
-        self.check = QualityCheck(Facts())
-        self.truth: dict[int, Boxes] = {}
-        self.times: list[int] = []
+        self.watch = SweepWatch(None)
         self.num_images = 0
 
     def run(self) -> IngestResult:
@@ -129,36 +129,36 @@ class _Ingest:
                 opened = prepare(
                     opened, self.workspace.ingest.deskew, self.workspace.ingest.odometry
                 )
-                self.check = QualityCheck(Facts.of(opened))
+                self.watch = SweepWatch(opened)
                 lidar = not streams.without_lidar(opened)
                 summary = self._spool_sweeps(opened) if lidar else None
                 self._spool_images(opened)
         except DataError as error:
             damage = _problem(opened, ()) if opened is not None else ""
             return self._finish(opened, None, (), damage or streams.unused(opened) or str(error))
-        findings = (*self.check.finish(), *self._duplicates(summary))
+        findings = (*self.watch.check.finish(), *self._duplicates(summary))
         if summary is None:
             summary = streams.summary_of(opened, self.spool)
-            self.times = streams.times_of(opened)
+            self.watch.times = streams.times_of(opened)
         return self._finish(opened, summary, findings, _problem(opened, findings))
 
     def _duplicates(self, summary: SweepsSummary | None) -> list[Finding]:
         size = (summary.num_sweeps, summary.num_points) if summary else (0, 0)
-        tables, words = self.workspace.tables, self.check.fingerprint
+        tables, words = self.workspace.tables, self.watch.check.fingerprint
         return find_duplicates(tables, self.source.name, words, size)
 
     def _spool_sweeps(self, opened: Recording) -> SweepsSummary:
         """Write the sweeps while the landed files are at hand, checking each on its way."""
-        return write_sweeps(
-            self.spool,
-            "sweeps.parquet",
-            self._checked(opened),
-            opened.trajectory,
-            opened.calibration,
-            sensor=opened.sensor,
-            motion=opened.motion,
-            compensated_by=compensated_by(opened),
-        )
+        path = self.spool.root / "sweeps.parquet"
+        workers = self.workspace.ingest.workers or len(os.sched_getaffinity(0))
+        summary = store_sweeps(path, opened, self.watch, self._parts(), workers)
+        if not summary.num_sweeps:
+            raise DataError("the recording holds no readable sweep")
+        return summary
+
+    def _parts(self) -> Parts:
+        identity = f"{self.source.digest} {_version(self.workspace)}"
+        return Parts(self.workspace.store, self.source.name, identity)
 
     def _spool_images(self, opened: Recording) -> None:
         """Write the images while the landed files are at hand."""
@@ -166,20 +166,8 @@ class _Ingest:
 
     def _checked_images(self, opened: Recording) -> Iterator[Image]:
         for image in opened.images():
-            self.check.add_image(image.sensor, image.timestamp_ns)
+            self.watch.check.add_image(image.sensor, image.timestamp_ns)
             yield image
-
-    def _checked(self, opened: Recording) -> Iterator[Sweep]:
-        """Pass sweeps on, feeding the sanity rules and counting points in ground-truth boxes."""
-        truth = opened.ground_truth or {}
-        for sweep in opened.sweeps():
-            self.times.append(sweep.timestamp_ns)
-            boxes = truth.get(sweep.timestamp_ns)
-            if boxes is not None:
-                boxes = count_points(sweep.points_ego_m, boxes)
-                self.truth[sweep.timestamp_ns] = boxes
-            self.check.add(sweep, boxes)
-            yield sweep
 
     def _finish(
         self,
@@ -244,12 +232,12 @@ class _Ingest:
         with SweepFile(workspace.store, key) as sweeps:
             if with_rows:
                 workspace.tables.replace("frames", frame_rows(sweeps, opened), {"recording": name})
-                truth = boxes_to_arrow(name, self.truth)
+                truth = boxes_to_arrow(name, self.watch.truth)
                 workspace.tables.replace("boxes", truth, {"recording": name})
             middle = sweeps.read(len(sweeps) // 2)
         picture = bev_png(
             middle.points_ego_m,
-            self.truth.get(middle.timestamp_ns),
+            self.watch.truth.get(middle.timestamp_ns),
             None,
             title=f"{name}  {opened.format}",
         )
@@ -271,7 +259,7 @@ class _Ingest:
                 Node("sweeps" if result.num_sweeps else "signals", key, result.digest),
                 [Node("recording", name, self.source.digest)],
             )
-        times = self.times
+        times = self.watch.times
         row = {
             "recording": name,
             "source": self.source.prefix,
@@ -285,15 +273,16 @@ class _Ingest:
             "num_sweeps": result.num_sweeps,
             "num_points": result.num_points,
             "size_bytes": result.size_bytes,
-            "has_ground_truth": bool(self.truth),
+            "has_ground_truth": bool(self.watch.truth),
             "sweeps_digest": result.digest,
             "code_version": _version(self.workspace),
             "findings": json.dumps([asdict(finding) for finding in result.findings]),
         }
-        words = self.check.fingerprint if result.status == "ok" else ()
+        words = self.watch.check.fingerprint if result.status == "ok" else ()
         remember_fingerprint(self.workspace.tables, name, words)
         rows = pa.Table.from_pylist([row], schema=schemas.RECORDINGS)
         self.workspace.tables.replace("recordings", rows, {"recording": name})
+        self._parts().clear()
 
 
 def frame_rows(sweeps: SweepFile, opened: Recording) -> pa.Table:

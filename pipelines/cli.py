@@ -65,11 +65,15 @@ def demo(settings: Settings, data: Path | None, turns: int) -> None:
 
 @main.command()
 @click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--workers", type=click.IntRange(1), help="Threads a recording; else one a core.")
 @click.pass_obj
-def ingest(settings: Settings, path: Path | None) -> None:
+def ingest(settings: Settings, path: Path | None, workers: int | None) -> None:
     """Read every new recording in the landing place; with PATH, copy it there first."""
     from pipelines.commands import ingest_landing
 
+    if workers is not None:
+        chosen = settings.ingest.model_copy(update={"workers": workers})
+        settings = settings.model_copy(update={"ingest": chosen})
     sys.exit(ingest_landing(settings, path))
 
 

@@ -60,6 +60,7 @@ class IngestSettings(BaseModel):
     model_config = _FROZEN
     deskew: Literal["auto", "never", "always"] = "auto"
     odometry: Literal["auto", "never"] = "auto"
+    workers: int = Field(default=0, ge=0)
 
 
 class PolicySettings(BaseModel):

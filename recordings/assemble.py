@@ -47,10 +47,20 @@ def assembled(
         where: topic or file, for the damage list.
         mode: "whole" and "parts" say what the clouds are, "auto" finds out.
     """
+    if mode == "auto":
+        mode, clouds = tell_mode(clouds)
     source = iter(clouds)
     if mode == "whole":
         yield from source
         return
+    first = list(islice(source, _LOOKED_AT))
+    interval_ns = sweep_period_ns(stamp for stamp, _ in first)
+    yield from _Assembler(damage, where, interval_ns).run(chain(first, source))
+
+
+def tell_mode(clouds: Iterable[Cloud]) -> tuple[Mode, Iterator[Cloud]]:
+    """Return whether clouds are whole or parts, told by the first ones, and all of them again."""
+    source = iter(clouds)
     first: list[Cloud] = []
     views, directions = list[NDArray[np.bool_]](), list[float]()
     for stamp_ns, read in islice(source, _LOOKED_AT):
@@ -60,14 +70,9 @@ def assembled(
         if len(angles) >= _FEWEST_POINTS:
             views.append(_view(angles))
             directions.append(_direction(angles))
-            if mode == "auto" and views[-1].mean() >= _WHOLE:
+            if views[-1].mean() >= _WHOLE:
                 break
-    rest = chain(first, source)
-    if mode == "auto" and not _are_parts(views, directions):
-        yield from rest
-        return
-    interval_ns = sweep_period_ns(stamp for stamp, _ in first)
-    yield from _Assembler(damage, where, interval_ns).run(rest)
+    return "parts" if _are_parts(views, directions) else "whole", chain(first, source)
 
 
 def _kept(raw: RawPoints) -> Callable[[], RawPoints]:

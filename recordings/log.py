@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Final
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from recordings.assemble import assembled
+from recordings.assemble import Cloud, Mode, assembled, tell_mode
 from recordings.frames import EGO_NAMES, MAP_NAMES, FrameTree
 from recordings.log_file import Channel, LogFile
 from recordings.log_poses import calibrate, ego_trajectory
-from recordings.log_scan import Scan, Stream, decoder_of
+from recordings.log_scan import Place, Scan, Stream, decoder_of
 from recordings.log_truth import ground_truth
 from recordings.messages import CloudMessage, ImageMessage, Pose
 from recordings.point_times import sweep_period_ns
@@ -37,6 +39,17 @@ logger = logging.getLogger(__name__)
 CACHE_BYTES: Final = 256 * 2**20
 _MIN_QUATERNION: Final = 0.5  # one shorter was not set
 _IMAGE_WINDOW: Final = 32  # cameras that are logged side by side are put in time order over so many
+
+
+class _Mark(NamedTuple):
+    """Where to go on in a log: after so many kept messages, then after so many of a block."""
+
+    kept: int = 0
+    place: Place | None = None
+    skip: int = 0
+
+
+_BEGIN: Final = _Mark()
 
 
 class LogRecording(Recording):
@@ -67,6 +80,9 @@ class LogRecording(Recording):
         scan = Scan(files, self.damage, CACHE_BYTES)
         self._streams = scan.streams
         self._kept, self._rest = scan.kept, scan.rest
+        self._mark: _Mark | None = None
+        self._builder: SweepBuilder | None = None
+        self._start: Any = None
         self._lidar = _choose_lidar(scan, name)
         self.topics = _topics(scan, self._lidar)
         self.sensor = self._lidar.frame if self._lidar else ""
@@ -88,19 +104,36 @@ class LogRecording(Recording):
         """Yield the clouds of the lidar in file order; what cannot be used goes to `damage`."""
         if self._lidar is None:
             return
-        ego_SE3_sensor = self.calibration.of(self.sensor)
-        builder = SweepBuilder(
-            self.trajectory, self.damage, ego_SE3_sensor, self._time_origin_ns,
-            period_ns=sweep_period_ns(self._lidar.stamps_ns),
-        )  # fmt: skip
-        clouds = (
-            (cloud.stamp_ns or log_time_ns, cloud.read)
-            for log_time_ns, cloud in self._clouds(self._lidar.channel)
-        )
-        for stamp_ns, read in assembled(clouds, self.damage, self._lidar.topic):
+        mark, builder = self._start or (_BEGIN, self._new_builder(self._lidar))
+        mode: Mode = "whole" if self._start else "auto"
+        self._start, self._builder = None, builder
+        marks: deque[_Mark] = deque()
+        clouds = self._clouds(self._lidar.channel, mark, marks)
+        if mode == "auto":
+            mode, clouds = tell_mode(clouds)
+        self._mark = None
+        for stamp_ns, read in assembled(clouds, self.damage, self._lidar.topic, mode):
             sweep = builder.build(stamp_ns, self._lidar.topic, read)
+            if mode == "whole":
+                self._mark = marks.popleft()
             if sweep is not None:
                 yield sweep
+
+    def position(self) -> object | None:
+        """See `Recording.position`; None where half a revolution may be held back."""
+        if self._lidar is None or self._lidar.decoder.finish is not tuple or self._mark is None:
+            return None
+        return self._mark, self._builder
+
+    def go_to(self, position: object) -> None:
+        """See `Recording.go_to`."""
+        self._start = position
+
+    def _new_builder(self, lidar: Stream) -> SweepBuilder:
+        return SweepBuilder(
+            self.trajectory, self.damage, self.calibration.of(self.sensor), self._time_origin_ns,
+            period_ns=sweep_period_ns(lidar.stamps_ns),
+        )  # fmt: skip
 
     def images(self) -> Iterator[Image]:
         """Yield the images of all cameras in time order; undecodable ones go to `damage`."""
@@ -112,10 +145,10 @@ class LogRecording(Recording):
         while waiting:
             yield heapq.heappop(waiting)[2]
 
-    def _clouds(self, channel: Channel) -> Iterator[tuple[int, CloudMessage]]:
-        """Yield the lidar's clouds with the log time of their last message."""
-        decoder, last_ns = decoder_of(channel), 0
-        for _, log_time_ns, data in self._again({channel}):
+    def _clouds(self, channel: Channel, start: _Mark, marks: deque[_Mark]) -> Iterator[Cloud]:
+        """Yield the lidar's clouds; `marks` gets for each where the next one is found."""
+        decoder, mark, last_ns = decoder_of(channel), start, 0
+        for mark, _, log_time_ns, data in self._again({channel}, start):
             last_ns = log_time_ns
             try:
                 found = decoder.decode(data, log_time_ns)
@@ -123,15 +156,17 @@ class LogRecording(Recording):
                 continue  # noted by the first walk
             for item in found:
                 if isinstance(item, CloudMessage):
-                    yield log_time_ns, item
+                    marks.append(mark)
+                    yield item.stamp_ns or log_time_ns, item.read
         for item in decoder.finish():
             if isinstance(item, CloudMessage):
-                yield last_ns, item
+                marks.append(mark)
+                yield item.stamp_ns or last_ns, item.read
 
     def _images(self) -> Iterator[Image]:
         wanted = {c for c, stream in self._streams.items() if stream.decoder.use == "images"}
         decoders = {channel: decoder_of(channel) for channel in wanted}
-        for channel, log_time_ns, data in self._again(wanted):
+        for _, channel, log_time_ns, data in self._again(wanted):
             try:
                 for item in decoders[channel].decode(data, log_time_ns):
                     if isinstance(item, ImageMessage):
@@ -140,28 +175,42 @@ class LogRecording(Recording):
                 lost = f"image logged at {log_time_ns}"
                 self.damage.append(Damage(channel.topic, str(error), lost))
 
-    def _again(self, wanted: set[Channel]) -> Iterator[tuple[Channel, int, memoryview]]:
-        """Yield the messages of some channels: the kept ones, then those still in the files."""
+    def _again(
+        self, wanted: set[Channel], start: _Mark = _BEGIN
+    ) -> Iterator[tuple[_Mark, Channel, int, memoryview]]:
+        """Yield the messages of some channels: the kept ones, then those still in the files.
+
+        Each comes with the mark from which the next one would be found.
+        """
         if not wanted:
             return
-        for stream, log_time_ns, data in self._kept:
-            if stream.channel in wanted:
-                yield stream.channel, log_time_ns, data
-        if self._rest is None:
-            return
+        if start.place is None:
+            for number, kept in enumerate(self._kept[start.kept :], start.kept + 1):
+                if kept.stream.channel in wanted:
+                    yield _Mark(number), kept.stream.channel, kept.log_time_ns, kept.data
+            start = _Mark(len(self._kept), self._rest)
+        if start.place is not None:
+            yield from self._read_again(wanted, start.place, start.skip)
+
+    def _read_again(
+        self, wanted: set[Channel], place: Place, skip: int
+    ) -> Iterator[tuple[_Mark, Channel, int, memoryview]]:
         ignored: list[Damage] = []  # the first walk has noted it all
-        for number, file in enumerate(self._files[self._rest.file :], self._rest.file):
-            first = number == self._rest.file
+        for number, file in enumerate(self._files[place.file :], place.file):
             chosen: dict[int, Channel | None] = {}
-            blocks = file.blocks(ignored, self._rest.offset) if first else file.blocks(ignored)
+            first = number == place.file
+            blocks = file.blocks(ignored, place.offset) if first else file.blocks(ignored)
             for block in blocks:
-                for channel_id, log_time_ns, data in file.messages(block, ignored):
+                here = Place(number, block.offset)
+                messages = enumerate(file.messages(block, ignored), 1)
+                for index, (channel_id, log_time_ns, data) in islice(messages, skip, None):
                     if channel_id not in chosen:
                         channel = file.channels.get(channel_id)
                         chosen[channel_id] = channel if channel in wanted else None
                     channel = chosen[channel_id]
                     if channel is not None:
-                        yield channel, log_time_ns, data
+                        yield _Mark(len(self._kept), here, index), channel, log_time_ns, data
+                skip = 0
 
 
 def _choose_lidar(scan: Scan, name: RecordingId) -> Stream | None:

@@ -14,6 +14,7 @@ from typing import BinaryIO, ClassVar, Final, NamedTuple
 
 from isal.isal_zlib import crc32  # the checksum of zlib, three times as fast
 
+from recordings.ahead import map_ahead
 from recordings.formats import MCAP_MAGIC
 from recordings.log_file import Channel, Schema
 from recordings.mcap_salvage import Salvage, chunk_times
@@ -46,6 +47,14 @@ class Block(NamedTuple):
     records: memoryview
 
 
+class _Piece(NamedTuple):
+    """A block, perhaps still packed, and what was found wrong in the file before it."""
+
+    notes: list[Damage]
+    block: Block | None
+    packed: bool = False
+
+
 @dataclass
 class McapFile:
     """An MCAP file that is read front to back.
@@ -71,7 +80,15 @@ class McapFile:
 
     def blocks(self, damage: list[Damage], start: int = len(MAGIC)) -> Iterator[Block]:
         """Yield every block from `start` on; what cannot be read goes to `damage`."""
+        for notes, block in map_ahead(self._unpacked, self._pieces(start)):
+            damage += notes
+            if block is not None:
+                yield block
+
+    def _pieces(self, start: int) -> Iterator[_Piece]:
+        """Yield what lies in the file, chunks as they are packed, with what was wrong before."""
         size = self.path.stat().st_size
+        notes: list[Damage] = []
         with self.path.open("rb") as stream:
             offset = start
             while offset < size:
@@ -79,24 +96,38 @@ class McapFile:
                 header = stream.read(_RECORD.size)
                 if len(header) < _RECORD.size:
                     what, lost = "the file ends inside a record header", "perhaps later messages"
-                    self._note(damage, offset, what, lost)
-                    return
+                    self._note(notes, offset, what, lost)
+                    break
                 opcode, length = _RECORD.unpack(header)
                 end = offset + _RECORD.size + length
                 if end > size or not _is_possible(opcode, end, size, stream):
                     following = self._salvage.next_chunk(stream, offset + 1)
-                    yield from self._part(stream, offset, header, following or size, damage)
+                    for block in self._part(stream, offset, header, following or size, notes):
+                        yield _Piece(notes, block)
+                        notes = []
                     if following is None:
-                        return
+                        break
                     offset = following
                     continue
                 if opcode in (_DATA_END, _FOOTER):
-                    return
-                records = self._read(stream, offset, opcode, length, damage)
+                    break
+                records = self._read(stream, offset, opcode, length, notes)
                 if records is not None:
-                    yield Block(offset, end, records)
+                    yield _Piece(notes, Block(offset, end, records), opcode == _CHUNK_OP)
+                    notes = []
                 offset = end
-            self._note(damage, size, "the file has no end marker", "perhaps later messages")
+            else:
+                what = "the file has no end marker"
+                self._note(notes, size, what, "perhaps later messages")
+        yield _Piece(notes, None)
+
+    def _unpacked(self, piece: _Piece) -> tuple[list[Damage], Block | None]:
+        """Return notes and block of a piece, decompressed."""
+        block = piece.block
+        if block is None or not piece.packed:
+            return piece.notes, block
+        records = self._chunk(block.records, block.offset, piece.notes)
+        return piece.notes, None if records is None else block._replace(records=records)
 
     def announced(self) -> Mapping[int, int]:
         """Return the number of messages by channel as the index at the end counts them."""
@@ -123,10 +154,10 @@ class McapFile:
     def _read(
         self, stream: BinaryIO, offset: int, opcode: int, length: int, damage: list[Damage]
     ) -> memoryview | None:
-        """Return the records of the block at the stream's position, None for other records."""
+        """Return the block at the stream's position as it is stored, None for other records."""
         stream.seek(offset + _RECORD.size)
         if opcode == _CHUNK_OP:
-            return self._chunk(memoryview(stream.read(min(length, MAX_BYTES))), offset, damage)
+            return memoryview(stream.read(min(length, MAX_BYTES)))
         if opcode in (_SCHEMA, _CHANNEL):
             self._define(opcode, memoryview(stream.read(length)), offset, damage)
         if opcode != _MESSAGE_OP:

@@ -97,6 +97,21 @@ class Recording(ABC):
     def sweeps(self) -> Iterator[Sweep]:
         """Yield sweeps in time order, ego frame, one at a time in memory."""
 
+    def position(self) -> object | None:
+        """Return where `sweeps()` stands after the sweep it yielded last, for `go_to`.
+
+        It can be pickled and holds for the same files; None if this reader can only start over.
+        """
+        return None
+
+    def go_to(self, position: object) -> None:
+        """Make the next `sweeps()` go on from where another one stood.
+
+        Raises:
+            ValueError: if this reader cannot.
+        """
+        raise ValueError(f"{self.format}: sweeps can only be read from the first one on")
+
     def images(self) -> Iterator[Image]:
         """Yield camera images in time order, one at a time in memory."""
         return iter(())

@@ -35,6 +35,14 @@ class WrappedRecording(Recording):
         """Yield the source's sweeps."""
         return self.source.sweeps()
 
+    def position(self) -> object | None:
+        """Return where the source stands."""
+        return self.source.position()
+
+    def go_to(self, position: object) -> None:
+        """Make the source go on from there."""
+        self.source.go_to(position)
+
     def images(self) -> Iterator[Image]:
         """Yield the source's images."""
         return self.source.images()

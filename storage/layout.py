@@ -142,3 +142,8 @@ def report_picture(number: int, index: int) -> str:
 def turn_feedback(number: int) -> str:
     """By open issue, the frames that it asks to label after a turn, JSON."""
     return f"turns/{number:04d}.feedback.json"
+
+
+def parts(recording: RecordingId) -> str:
+    """Finished parts of an ingest under way, below keys that say of what; gone when it is done."""
+    return f"parts/{recording}/"
