@@ -159,18 +159,22 @@ def group_keys(
         cache: remembers what was read, so that nothing is read twice; kept by the caller.
     """
     entries = {key: (size, etag) for key, size, etag in stats if _finished(key)}
-    left = set(entries)
+    left = sorted(entries)
     cache = {} if cache is None else cache
     groups: list[_Group] = []
+    taken: set[str] = set()
     for rule in RULES:
-        for root, members, inside in _claims(rule, sorted(left)):
-            left.difference_update(inside if rule.whole and root else members)
+        claims = _claims(rule, left)
+        for root, members, inside in claims:
+            taken.update(inside if rule.whole and root else members)
             above = _above(rule, entries, root)
             folder = Folder(root, {key[len(root) :]: entries[key] for key in members}, read, cache)
             parts = (rule.parts(folder) if rule.parts else {}) or {"": frozenset(folder.entries)}
             for part, keys in parts.items():
                 groups.append(_Group(root, part, frozenset(root + key for key in keys) | above))
-    left -= {key for group in groups for key in group.keys}
+                taken |= above
+        if claims:
+            left = [key for key in left if key not in taken]
     groups += [_Group(key, "", frozenset({key})) for key in left if _may_be_recording(key)]
     return _named(groups, entries)
 
@@ -184,9 +188,10 @@ class _Group(NamedTuple):
 
 
 def _finished(key: str) -> bool:
-    parts = key.split("/")
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return not hidden and bool(parts[-1]) and not parts[-1].lower().endswith(_UNFINISHED)
+    hidden = key.startswith((".", "__MACOSX")) or "/." in key or "/__MACOSX" in key
+    return (
+        not hidden and not key.endswith("/") and not key.lower().endswith(_UNFINISHED) and bool(key)
+    )
 
 
 def _claims(rule: Rule, keys: list[str]) -> list[tuple[str, list[str], list[str]]]:
