@@ -63,9 +63,9 @@ def is_mcap(start: bytes) -> bool:
     return start.startswith(MCAP_MAGIC)
 
 
-def is_zstd(start: bytes) -> bool:
+def is_zstd(start: bytes | memoryview) -> bool:
     """Return whether a file begins like a zstd frame; a rosbag2 may be one."""
-    return start.startswith(ZSTD_MAGIC)
+    return start[: len(ZSTD_MAGIC)] == ZSTD_MAGIC
 
 
 def is_rosbag2(start: bytes) -> bool:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from recordings.decoders import Decoder, make_decoder
+from recordings.formats import is_zstd
 from recordings.log_file import Channel, LogFile, Schema
 from recordings.messages import (
     BoxesMessage,
     CameraMessage,
     CloudMessage,
+    LogMessage,
     Pose,
     PoseMessage,
     SignalMessage,
     TransformMessage,
 )
 from recordings.recording import Damage
+from recordings.unpack import unpack_message
 from scene.box import Boxes
 from scene.calibration import Intrinsics
 from scene.errors import FormatError
@@ -261,16 +264,30 @@ _PUT: Final[dict[type[Any], _Put]] = {
 
 
 def decoder_of(channel: Channel) -> Decoder:
-    """Return a channel's decoder; where its definition cannot be understood, one that says so."""
+    """Return a channel's decoder; where its definition cannot be understood, one that says so.
+
+    Messages that rosbag2 has compressed one by one are decompressed.
+    """
     try:
-        return make_decoder(channel)
+        decoder = make_decoder(channel)
     except FormatError as error:
         reason = str(error)
 
-    def fail(_data: memoryview, _log_time_ns: int) -> tuple[()]:
-        raise FormatError(reason)
+        def fail(_data: memoryview, _log_time_ns: int) -> tuple[()]:
+            raise FormatError(reason)
 
-    return Decoder("other", fail)
+        return Decoder("other", fail)
+    plain = decoder.decode
+
+    def decode(data: memoryview, log_time_ns: int) -> Iterable[LogMessage]:
+        try:
+            return plain(data, log_time_ns)
+        except FormatError:
+            if not is_zstd(data[:4]):
+                raise
+        return plain(unpack_message(data), log_time_ns)
+
+    return replace(decoder, decode=decode) if channel.encoding == "cdr" else decoder
 
 
 def _span(last_ns: int | None, next_ns: int | None) -> str:

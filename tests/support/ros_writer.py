@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -171,10 +172,18 @@ class MessageWriter:
 class RosWriter(MessageWriter):
     """Appends messages to an MCAP; use as a context manager."""
 
-    def __init__(self, path: Path, *, chunk_bytes: int = 4096, compression: str = "zstd") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        chunk_bytes: int = 4096,
+        compression: str = "zstd",
+        pack: Callable[[bytes], bytes] = bytes,
+    ) -> None:
         from mcap.writer import CompressionType, Writer
 
         self._stream = path.open("wb")
+        self._pack = pack  # what is done to each message before it is written
         kind = {"zstd": CompressionType.ZSTD, "lz4": CompressionType.LZ4, "": CompressionType.NONE}
         self._writer = Writer(
             self._stream, chunk_size=chunk_bytes, compression=kind[compression],
@@ -201,5 +210,5 @@ class RosWriter(MessageWriter):
             text, _ = types().generate_msgdef(kind, ros_version=2)
             schema = self._writer.register_schema(kind, "ros2msg", text.encode())
             self._channels[topic, kind] = self._writer.register_channel(topic, "cdr", schema)
-        data = serialize(message, little_endian=little_endian)
+        data = self._pack(serialize(message, little_endian=little_endian))
         self._writer.add_message(self._channels[topic, kind], time_ns, data, time_ns)

@@ -11,6 +11,7 @@ from recordings.pointcloud2 import columns, parse
 from recordings.points import RawPoints
 from recordings.ros_bytes import header_of
 from scene.errors import FormatError
+from tests.support.bag_writers import ros1_types, to_ros1
 from tests.support.ros_writer import cloud_message, serialize
 
 STAMP = 1_557_539_956_500_022_016
@@ -28,6 +29,11 @@ def random_points(dtype: np.dtype[Any], count: int, seed: int = 0) -> np.ndarray
 
 def read(message: Any, *, little_endian: bool = True) -> RawPoints:
     return columns(parse(memoryview(serialize(message, little_endian=little_endian))))
+
+
+def read_ros1(message: Any) -> RawPoints:
+    data = ros1_types().serialize_ros1(to_ros1(message), message.__msgtype__)
+    return columns(parse(data, "ros1"))
 
 
 def check(found: RawPoints, points: np.ndarray) -> None:
@@ -80,9 +86,17 @@ def test_rows_with_padding_of_an_organised_cloud() -> None:
     st.integers(0, 5),
     st.booleans(),
     st.text(max_size=9),
+    st.sampled_from([1, 3, 9]),
+    st.integers(0, 7),
 )
-def test_any_order_and_padding(
-    names: list[str], gaps: list[int], tail: int, big: bool, frame: str
+def test_any_order_padding_shape_and_encoding(
+    names: list[str],
+    gaps: list[int],
+    tail: int,
+    big: bool,
+    frame: str,
+    height: int,
+    padding: int,
 ) -> None:
     kinds = {
         "x": "f4",
@@ -106,7 +120,11 @@ def test_any_order_and_padding(
         }
     )
     points = random_points(dtype, 9)
-    check(read(cloud_message(STAMP, frame.replace("\0", ""), points)), points)
+    message = cloud_message(
+        STAMP, frame.replace("\0", ""), points, height=height, row_padding=padding
+    )
+    check(read(message), points)
+    check(read_ros1(message), points)
 
 
 def test_header_is_read() -> None:
@@ -121,6 +139,14 @@ def test_empty_cloud_has_no_points() -> None:
         0,
         3,
     )
+
+
+def test_a_ros1_message_cut_anywhere_is_an_error_never_a_wrong_cloud() -> None:
+    message = cloud_message(STAMP, "lidar", random_points(LAYOUTS["packed"], 5))
+    data = ros1_types().serialize_ros1(to_ros1(message), message.__msgtype__)
+    for size in range(len(data) - 1):
+        with pytest.raises(FormatError):
+            columns(parse(data[:size], "ros1"))
 
 
 def test_a_message_cut_anywhere_is_an_error_never_a_wrong_cloud() -> None:
