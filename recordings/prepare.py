@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final, Literal
 
 from recordings.deskew import DeskewedRecording
@@ -12,6 +13,7 @@ DeskewMode = Literal["auto", "never", "always"]
 OdometryMode = Literal["auto", "never"]
 
 DESKEWED_BY_US: Final = "ingest"
+_LOOKED_AT: Final = 3
 
 
 def prepare(
@@ -23,14 +25,23 @@ def prepare(
         opened: as the reader gives it.
         odometry: "auto" finds the ego poses from the points where the recording holds none.
         deskew: "auto" compensates where the source says that the points are raw, "always" also
-            where it says nothing. Neither does without ego poses.
+            where it says nothing. Neither does without ego poses and per-point times.
     """
     if odometry == "auto":
         opened = with_odometry(opened)
     wanted = {"auto": ("raw",), "always": ("raw", "unknown"), "never": ()}[deskew]
-    if opened.motion in wanted and ASSUMED_POSES not in opened.calibration.assumed:
+    posed = bool(opened.sensor) and ASSUMED_POSES not in opened.calibration.assumed
+    if opened.motion in wanted and posed and _has_point_times(opened):
         opened = DeskewedRecording(opened)
     return opened
+
+
+def _has_point_times(opened: Recording) -> bool:
+    """Return whether one of the first sweeps tells when its points were measured."""
+    known = len(opened.damage)
+    timed = any(sweep.offset_ns.any() for sweep in islice(opened.sweeps(), _LOOKED_AT))
+    del opened.damage[known:]  # it will be found again when the sweeps are stored
+    return timed
 
 
 def compensated_by(opened: Recording) -> str:
