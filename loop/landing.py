@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from loop.workspace import Workspace
 from recordings.discovery import Source, group_keys
@@ -17,6 +18,8 @@ from scene.recording import RecordingId
 from storage import layout
 from storage.local import LocalStore
 
+_IMAGES: Final = (".jpg", ".jpeg", ".png")
+_IMAGE_HEAD_BYTES: Final = 4096
 # What index files of data sets said, by landing place: sensors look every few seconds.
 _INDEXES: dict[str, Cache] = {}
 
@@ -59,7 +62,11 @@ def registered(workspace: Workspace, recording: RecordingId) -> Source:
 
 @contextmanager
 def local_copy(workspace: Workspace, source: Source) -> Iterator[Path]:
-    """Give a path to the recording's file or folder: the landed one, or a temporary download."""
+    """Give a path to the recording's file or folder: the landed one, or a temporary download.
+
+    Of images only the beginning is downloaded, with their size in it: readers keep those that lie
+    in files of their own by reference, and they are most of a data set.
+    """
     prefix = source.prefix
     landing = workspace.landing
     if isinstance(landing, LocalStore):
@@ -69,6 +76,9 @@ def local_copy(workspace: Workspace, source: Source) -> Iterator[Path]:
         for key in source.keys:  # a reader may look one folder up, so whole keys are kept
             target = Path(folder) / key
             target.parent.mkdir(parents=True, exist_ok=True)
+            if key.lower().endswith(_IMAGES):
+                target.write_bytes(landing.get_range(key, 0, _IMAGE_HEAD_BYTES))
+                continue
             with landing.local_file(key) as path:
                 shutil.copyfile(path, target)
         yield Path(folder) / prefix
