@@ -44,6 +44,7 @@ class RerunWriter(Writer):
             if camera.distortion.any():
                 self.lose(f"distortion of camera {sensor}: only the pinhole is shown")
         self._shades = _shades()
+        self._write_poses()
         self._write_signals()
 
     def frame(self, frame: Frame) -> None:
@@ -108,6 +109,21 @@ class RerunWriter(Writer):
                 velocity_y_mps=boxes.velocity_xy_mps[:, 1],
                 score=boxes.score,
                 num_points=boxes.num_points,
+            ),
+        )
+
+    def _write_poses(self) -> None:
+        """Log the poses at their full rate, those between sweeps as well."""
+        track = self.recording.trajectory
+        if not self.has_poses or not len(track):
+            self.lose("poses: none were recorded, so ego stays at the origin of map")
+            return
+        self.lose("digits of poses and boxes: Rerun keeps 7 (float32)")
+        self._log.send_columns(
+            EGO,
+            indexes=[rr.TimeColumn("time", timestamp=track.timestamps_ns.astype("datetime64[ns]"))],
+            columns=rr.Transform3D.columns(
+                translation=track.translation_m, quaternion=track.quat_wxyz[:, [1, 2, 3, 0]]
             ),
         )
 
