@@ -13,7 +13,7 @@ import numpy as np
 
 from recordings.recording import Recording, describe_topics
 from reporting.signal_pictures import signals_png
-from scene.errors import NotFoundError
+from scene.errors import FormatError, NotFoundError
 from scene.recording import RecordingId
 from storage import layout
 from storage.signals import write_signals
@@ -24,14 +24,24 @@ IMAGES = "images.parquet"  # in the folder of an ingest
 
 
 def without_lidar(opened: Recording) -> bool:
-    """Return whether a recording has no lidar on purpose, not because its sweeps are broken."""
+    """Return whether a recording has no lidar on purpose, not because its sweeps are broken.
+
+    Raises:
+        FormatError: if it holds nothing at all that could be kept.
+    """
     if opened.sensor:
         return False
     known = len(opened.damage)
     if next(iter(opened.sweeps()), None) is not None:
         del opened.damage[known:]  # it will be found again when the sweeps are read
         return False
-    return bool(opened.signals) or len(opened.trajectory) > 0 or _first_image(opened)
+    if opened.signals or len(opened.trajectory) or _first_image(opened):
+        return True
+    topics = ", ".join(f"{topic.name} ({topic.kind})" for topic in opened.topics[:20])
+    raise FormatError(
+        f"{opened.recording}: neither points, poses, signals nor images in it; it holds: "
+        f"{topics or 'nothing'}. Record the lidar, odometry or the robot's joint states as well"
+    )
 
 
 def unused(opened: Recording | None) -> str:

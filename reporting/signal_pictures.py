@@ -175,8 +175,15 @@ def _limits(panel: _Panel) -> tuple[float, float]:
     if not len(values):
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
-    room = max((high - low) * 0.06, abs(high) * 1e-3, 1e-6)
+    room = (high - low) * 0.06 if high > low else max(abs(high) * 1e-3, 1e-6)
     return low - room, high + room
+
+
+def _said(value: float, low: float, high: float) -> str:
+    """Return a limit with enough digits to tell the two apart."""
+    size = max(abs(low), abs(high), 1e-12)
+    digits = 3 + int(np.clip(np.log10(size / (high - low)), 0, 5))
+    return f"{value:.{digits}g}"
 
 
 def _draw_panel(
@@ -234,7 +241,7 @@ def _write_panel(draw: ImageDraw.ImageDraw, panel: _Panel, box: tuple[int, int, 
         return
     low, high = _limits(panel)
     for value, y, anchor in ((high, top, "rt"), (low, bottom, "rs")):
-        draw.text((left - 6, y), f"{value:.3g}", font=font(11), fill=_QUIET, anchor=anchor)
+        draw.text((left - 6, y), _said(value, low, high), font=font(11), fill=_QUIET, anchor=anchor)
 
 
 def _cut(title: str, most: int = 40) -> str:

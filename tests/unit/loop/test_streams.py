@@ -17,9 +17,10 @@ from loop.label import pull_annotations, push_tasks
 from loop.landing import register, scan
 from loop.streams import without_lidar
 from loop.workspace import Workspace
-from recordings.recording import Damage, Recording, empty_trajectory, identity_trajectory
+from recordings.recording import Damage, Recording, Topic, empty_trajectory, identity_trajectory
 from reporting.signal_pictures import signals_png
 from scene.calibration import Calibration
+from scene.errors import FormatError
 from scene.recording import RecordingId
 from scene.signal import Signal
 from scene.sweep import Sweep
@@ -121,11 +122,17 @@ class Fake(Recording):
         (Fake("", signals=True), True),
         (Fake("", poses=True), True),
         (Fake("lidar", signals=True, poses=True), False),  # all its sweeps are broken
-        (Fake(""), False),  # holds nothing at all
     ],
 )
 def test_only_recordings_meant_without_a_lidar_pass(recording: Recording, without: bool) -> None:
     assert without_lidar(recording) == without
+
+
+def test_a_recording_that_holds_nothing_is_refused_with_what_it_holds() -> None:
+    empty = Fake("")
+    empty.topics = [Topic("/chatter", "std_msgs/msg/String", 20, "not used: text")]
+    with pytest.raises(FormatError, match=r"it holds: /chatter \(std_msgs/msg/String\)\. Record"):
+        without_lidar(empty)
 
 
 def test_pictures_of_odd_signals() -> None:
