@@ -41,6 +41,7 @@ from scene.sweep import Sweep
 from scene.types import Float64, Int64
 
 SENSOR: Final = "lidar"
+MAX_POINTS: Final = 10_000_000  # of one sweep; an ingest of so many takes about 1.3 GB
 ASSUMED_PERIOD_NS: Final = 100_000_000
 
 
@@ -101,7 +102,7 @@ class CloudRecording(Recording):
         files = []
         for number, path in enumerate(paths):
             try:
-                files.append(_File(path, self.kind.read_head(path), number))
+                files.append(_File(path, _bounded(self.kind.read_head(path), path), number))
             except FormatError as error:
                 self.damage.append(Damage(path.name, str(error), f"file {number}"))
         if not files:
@@ -198,6 +199,17 @@ def open_las(path: Path, name: RecordingId, part: str = "") -> LasRecording:
 
 def _files(path: Path, is_file: Callable[[bytes], bool]) -> list[Path]:
     return [path] if path.is_file() else [f for f in files_in(path) if is_file(head(f))]
+
+
+def _bounded(cloud: CloudHead, path: Path) -> CloudHead:
+    """Refuse what is too large to be held as one sweep."""
+    if cloud.num_points > MAX_POINTS:
+        raise FormatError(
+            f"{path.name}: {cloud.num_points:,} points are a survey, not a sweep; cut it into "
+            f"files of at most {MAX_POINTS:,} by time or place (`pdal split`, `lassplit`), or "
+            "export the sweeps of the scanner"
+        )
+    return cloud
 
 
 def _stand(cloud: CloudHead) -> Float64:

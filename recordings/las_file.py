@@ -23,7 +23,6 @@ from recordings.points import RawPoints
 from scene.errors import FormatError
 from scene.types import Float64
 
-MAX_POINTS: Final = 20_000_000  # of one sweep; keeps memory below about 1 GB
 _LEAP_SECONDS: Final = 18  # GPS is ahead of UTC, since 2017
 _GPS_EPOCH_S: Final = 315_964_800  # 1980-01-06 in seconds since 1970
 _STANDARD_OFFSET_S: Final = 1_000_000_000  # "adjusted standard GPS time" is less by this
@@ -81,15 +80,9 @@ def read_head(path: Path) -> CloudHead:
     """Read what is known before the points are: how many, where, and when the first was measured.
 
     Raises:
-        FormatError: if the header is wrong, or the file is too large for one sweep.
+        FormatError: if the header is wrong.
     """
     header = read_header(path)
-    if header.num_points > MAX_POINTS:
-        raise FormatError(
-            f"{path.name}: {header.num_points:,} points are a survey, not a sweep; cut it into "
-            f"files of at most {MAX_POINTS:,} by time or place (`pdal split`, `lassplit`), or "
-            "export the sweeps of the scanner"
-        )
     with path.open("rb") as stream:
         first = next(_records(stream, header, 1, path), None)
     if first is None:
@@ -117,23 +110,21 @@ def read_points(path: Path, origin_m: Float64) -> RawPoints:
     """
     header = read_header(path)
     timed = "gps_time" in (header.dtype.names or ())
-    xyz, intensity, times = [], [], []
+    count, at = header.num_points, 0
+    xyz, intensity = np.empty((count, 3), dtype=np.float32), np.empty(count, dtype=np.uint16)
+    times = np.empty(count if timed else 0)
     with path.open("rb") as stream:
         for rows in _records(stream, header, _CHUNK_POINTS, path):
-            part = np.empty((len(rows), 3), dtype=np.float32)
+            here = slice(at, at + len(rows))
             for axis, name in enumerate("XYZ"):
                 shift = header.offset_m[axis] - origin_m[axis]
-                part[:, axis] = rows[name] * header.scale[axis] + shift
-            xyz.append(part)
-            intensity.append(rows["intensity"].copy())
+                xyz[here, axis] = rows[name] * header.scale[axis] + shift
+            intensity[here] = rows["intensity"]
             if timed:
-                times.append(rows["gps_time"].copy())
-    if not xyz:
-        return RawPoints(np.zeros((0, 3), dtype=np.float32), None, None, None)
-    offset = _offsets_ns(np.concatenate(times)) if timed else None
-    return RawPoints(
-        np.concatenate(xyz), np.concatenate(intensity), None, offset, "offset_ns" if timed else ""
-    )
+                times[here] = rows["gps_time"]
+            at += len(rows)
+    offset = _offsets_ns(times) if timed and count else None
+    return RawPoints(xyz, intensity, None, offset, "offset_ns" if offset is not None else "")
 
 
 def _header(data: bytes, stream: BufferedReader, size: int, name: str) -> LasHeader:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recordings import clouds
 from recordings.clouds import PcdRecording, PlyRecording, open_ply
 from recordings.discovery import group_keys
 from recordings.open import open_recording
@@ -163,6 +164,15 @@ def test_poses_that_are_none_are_refused(tmp_path: Path, text: str, message: str
     (tmp_path / "poses.txt").write_text(text)
     with pytest.raises(FormatError, match=message):
         PcdRecording(paths, RecordingId("folder"))
+
+
+def test_a_survey_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clouds, "MAX_POINTS", 24)
+    path = write_pcd(tmp_path / "a.pcd", points(0))
+    with pytest.raises(FormatError, match=r"25 points are a survey, not a sweep; cut it"):
+        open_recording(path)
 
 
 def test_which_uploads_are_one_recording() -> None:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings import las_file
 from recordings.las_file import read_head, read_points
 from scene.errors import FormatError
 from tests.support.shared_data import shared_data
@@ -105,15 +104,6 @@ def test_no_points(tmp_path: Path) -> None:
     path.write_bytes(data)
     assert read_head(path).num_points == 0
     assert read_points(path, np.zeros(3)).xyz_m.shape == (0, 3)
-
-
-def test_a_survey_is_refused_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(las_file, "MAX_POINTS", 29)
-    write(tmp_path / "a.las")
-    with pytest.raises(FormatError, match=r"30 points are a survey, not a sweep; cut it"):
-        read_head(tmp_path / "a.las")
 
 
 @pytest.mark.parametrize(
