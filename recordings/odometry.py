@@ -70,6 +70,9 @@ def with_odometry(source: Recording) -> Recording:
     """
     if ASSUMED_POSES not in source.calibration.assumed or not source.sensor or not available():
         return source
+    standing = source.trajectory
+    if len(standing) == 1 or standing.translation_m.any():
+        return source  # one sweep, or a survey that stands where its points are in the map
     known = len(source.damage)
     trajectory = estimate(source.sweeps(), compensated=source.motion == "compensated")
     del source.damage[known:]  # it will be found again when the sweeps are stored
@@ -205,6 +208,8 @@ def _agreement(points_m: Float64, before_m: Float64, voxel_m: float) -> float:
     """Return the share of (N, 3) points with one of (M, 3) others within two voxels."""
     from scipy.spatial import KDTree
 
+    if not len(points_m) or not len(before_m):
+        return 0.0
     distance, _ = KDTree(before_m).query(points_m, distance_upper_bound=2 * voxel_m)
     return float(np.isfinite(distance).mean())
 

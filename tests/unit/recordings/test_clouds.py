@@ -8,6 +8,7 @@ import pytest
 from recordings import clouds
 from recordings.clouds import PcdRecording, PlyRecording, open_ply
 from recordings.discovery import group_keys
+from recordings.odometry import with_odometry
 from recordings.open import open_recording
 from scene.errors import FormatError
 from scene.recording import RecordingId
@@ -120,6 +121,7 @@ def test_map_coordinates_without_poses_are_had_back_exactly(tmp_path: Path) -> N
     found = map_SE3_ego.transform_points(sweep.points_ego_m.astype(np.float64))
     np.testing.assert_allclose(found, xyz, rtol=0, atol=1e-5)
     assert recording.calibration.assumed == frozenset({"lidar", "map", "clock"})
+    assert with_odometry(recording) is recording  # the map is the survey's
 
 
 def test_map_coordinates_with_poses_become_those_of_the_ego(tmp_path: Path) -> None:
