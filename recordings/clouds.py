@@ -22,6 +22,7 @@ import numpy as np
 from recordings import boxes_file, cloud_poses, las_file, pcd_file, ply_file
 from recordings.cloud_head import MAP_COORDINATES_M, CloudFormat, CloudHead
 from recordings.formats import files_in, head, is_las, is_pcd, is_ply
+from recordings.point_times import sweep_period_ns
 from recordings.points import RawPoints
 from recordings.recording import (
     ASSUMED_CLOCK,
@@ -80,7 +81,11 @@ class CloudRecording(Recording):
 
     def sweeps(self) -> Iterator[Sweep]:
         """Yield one sweep a file."""
-        builder = SweepBuilder(self.trajectory, self.damage, SE3.identity())
+        known = ASSUMED_CLOCK not in self.calibration.assumed
+        builder = SweepBuilder(
+            self.trajectory, self.damage, SE3.identity(),
+            period_ns=sweep_period_ns(self._times) if known else 0,
+        )  # fmt: skip
         for time, file in zip(self._times.tolist(), self._files, strict=True):
             sweep = builder.build(time, file.path.name, partial(self._read, file, time))
             if sweep is not None:
