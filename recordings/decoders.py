@@ -9,6 +9,7 @@ from typing import Final
 
 from recordings.log_file import Channel
 from recordings.messages import LogMessage
+from scene.sweep import Motion
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,13 @@ class Decoder:
             "images" are decoded only when images are asked for, topics that are not used never.
         decode: from the bytes of a message and its log time in nanoseconds; raises FormatError.
         finish: what is left after the last message.
+        motion: of sweeps, see `Recording.motion`.
     """
 
     use: str
     decode: Callable[[memoryview, int], Iterable[LogMessage]]
     finish: Callable[[], Iterable[LogMessage]] = tuple
+    motion: Motion = "unknown"
 
 
 # A line: message encodings, type, "module:function"; the function makes a Decoder of a Channel.
@@ -63,6 +66,10 @@ _TABLE: Final = (
     (_FOXGLOVE, "foxglove.CameraCalibration", f"{_FOXGLOVE_DECODERS}:camera_calibration"),
     (_FOXGLOVE, "foxglove.CompressedImage", f"{_FOXGLOVE_DECODERS}:image"),
     (_FOXGLOVE, "foxglove.CompressedVideo", f"{_FOXGLOVE_DECODERS}:image"),
+    (_ROS, "velodyne_msgs/msg/VelodyneScan", "recordings.packets_velodyne:scan"),
+    (("velodyne",), "velodyne.DataPacket", "recordings.packets_velodyne:data_packets"),
+    (("ouster",), "ouster.LidarPacket", "recordings.packets_ouster:lidar"),
+    (("ouster",), "ouster.ImuPacket", "recordings.packets_ouster:imu"),
 )
 _DECODERS: Final = {
     (encoding, kind): opener for encodings, kind, opener in _TABLE for encoding in encodings
@@ -70,6 +77,9 @@ _DECODERS: Final = {
 _NOT_USED: Final = {
     "sensor_msgs/msg/Image": "raw images are not kept; record the compressed topic",
     "sensor_msgs/msg/LaserScan": "a scan of one plane is no sweep",
+    "velodyne.PositionPacket": "position packets of the sensor's own GPS",
+    "ouster.UnknownPacket": "Ouster packets need the sensor's metadata file (JSON) beside them",
+    "udp.Datagram": "network traffic of no lidar that is read",
     "foxglove.RawImage": "raw images are not kept; record the compressed topic",
     "foxglove.LaserScan": "a scan of one plane is no sweep",
 }

@@ -30,6 +30,7 @@ _UNFINISHED: Final = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "
 _TRACKING: Final = re.compile(
     r"(?:velodyne|label_02|calib|oxts|image_0[23])/(?P<part>\d{4})(?:\.txt|/\d{6}\.(?:bin|png))"
 )
+_CAPTURES: Final = re.compile(r"(?P<part>[^/]+)\.pcap(?:ng)?|[^/]+\.json")
 # To let uploads of a further format be found, add its rule here; the first that matches wins. Where
 # one folder holds many recordings (episodes, scenes), `parts` tells them from the keys (`by_group`)
 # or from the format's own index files (`Folder.index`, see `recordings.nuscenes_scenes`).
@@ -95,6 +96,13 @@ RULES: Final = (
         root=re.compile(r"(?P<root>(?:.*/)?)metadata\.yaml"),
         members=re.compile(r"metadata\.yaml|[^/]+\.(?:mcap|db3)(?:\.zstd|-wal)?"),
         needs=re.compile(r"[^/]+\.(?:mcap|db3)(?:\.zstd)?"),
+    ),
+    Rule(
+        "captures with the metadata of an Ouster sensor",
+        root=re.compile(r"(?P<root>.*/)[^/]+\.pcap(?:ng)?"),
+        members=_CAPTURES,
+        needs=re.compile(r"[^/]+\.json"),
+        parts=by_group(_CAPTURES, needs=re.compile(r"[^/]+\.pcap(?:ng)?")),
     ),
     Rule(
         "folder of PCD files",
@@ -248,7 +256,8 @@ def _name(prefix: str, part: str) -> str:
     """Return the id of a key: its path, less the suffix and folders whose name the next repeats."""
     path = prefix.rstrip("/")
     if not prefix.endswith("/"):
-        path = re.sub(r"(?<=[^/])\.(mcap|pcd|ply|las|laz|bag|db3)$", "", path, flags=re.IGNORECASE)
+        suffix = r"(?<=[^/])\.(mcap|pcd|ply|las|laz|bag|db3|pcap|pcapng)$"
+        path = re.sub(suffix, "", path, flags=re.IGNORECASE)
     parts = [part for part in path.split("/") if part]
     kept = [a for a, b in zip(parts, [*parts[1:], ""], strict=False) if not b.startswith(a)]
     text = "_".join([*kept, part] if part else kept)

@@ -19,6 +19,12 @@ MCAP_MAGIC: Final = b"\x89MCAP0\r\n"
 BAG1_MAGIC: Final = b"#ROSBAG V2.0\n"
 SQLITE_MAGIC: Final = b"SQLite format 3\0"
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+# By their first bytes: byte order, and nanoseconds in one count of the fraction of a second.
+PCAP_MAGICS: Final = {
+    b"\xd4\xc3\xb2\xa1": ("<", 1000), b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\x4d\x3c\xb2\xa1": ("<", 1), b"\xa1\xb2\x3c\x4d": (">", 1),
+}  # fmt: skip
+PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 HEAD_BYTES: Final = 4096
 
 
@@ -71,6 +77,11 @@ def is_zstd(start: bytes | memoryview) -> bool:
 def is_rosbag2(start: bytes) -> bool:
     """Return whether a file may be a rosbag2 database, as it is or compressed whole."""
     return start.startswith(SQLITE_MAGIC) or is_zstd(start)
+
+
+def is_pcap(start: bytes) -> bool:
+    """Return whether a file begins like a capture of network packets."""
+    return start[:4] in PCAP_MAGICS or start[:4] == PCAPNG_MAGIC
 
 
 def is_pcd(start: bytes) -> bool:
@@ -166,6 +177,10 @@ FORMATS: Final = (
     Format(
         "rosbag1", "ROS 1 bag", "recordings.rosbag1:open_rosbag1",
         is_file=lambda start: start.startswith(b"#ROSBAG V"),
+    ),
+    Format(
+        "pcap", "lidar packets in a pcap or pcapng capture (Velodyne, Ouster)",
+        "recordings.pcap:open_pcap", is_file=is_pcap, is_folder=_holds(is_pcap),
     ),
     Format(
         "pcd", "PCD file or folder", "recordings.clouds:open_pcd",

@@ -85,6 +85,7 @@ class LogRecording(Recording):
         self._start: Any = None
         self._lidar = _choose_lidar(scan, name)
         self.topics = _topics(scan, self._lidar)
+        self.motion = self._lidar.decoder.motion if self._lidar else "unknown"
         self.sensor = self._lidar.frame if self._lidar else ""
         stamps = self._lidar.stamps_ns if self._lidar else []
         tree = _frame_tree(scan, self.damage)

@@ -43,7 +43,10 @@ class Cursor:
 
     def raw(self) -> memoryview:
         """Read a sequence of bytes, as a view."""
-        size = self.u32()
+        return self.take(self.u32())
+
+    def take(self, size: int) -> memoryview:
+        """Read so many bytes, as a view."""
         if self._at + size > len(self._data):
             raise FormatError(f"{size} bytes announced, {len(self._data) - self._at} left")
         value = self._data[self._at : self._at + size]
