@@ -134,8 +134,9 @@ class _Ingest:
                 summary = self._spool_sweeps(opened) if lidar else None
                 self._spool_images(opened)
         except DataError as error:
+            found = tuple(self.watch.check.finish()) if opened is not None else ()
             damage = _problem(opened, ()) if opened is not None else ""
-            return self._finish(opened, None, (), damage or streams.unused(opened) or str(error))
+            return self._finish(opened, None, found, damage or streams.unused(opened) or str(error))
         findings = (*self.watch.check.finish(), *self._duplicates(summary))
         if summary is None:
             summary = streams.summary_of(opened, self.spool)

@@ -21,6 +21,7 @@ Recordings go in, a better lidar detector comes out, with proof that it is bette
   starloop ingest               read what landed (or --watch with `starloop dev`)
   starloop loop                 one turn: mine, label, train, gate, release, simulate, feed back
   starloop export               a recording out to mcap, nuscenes, kitti, av2, pcd, las, ...
+  starloop check DRIVE          what is in a recording and what is wrong with it
   starloop status               what is there, what is quarantined and why, what waits
   starloop dev                  Dagster's web pages and sensors on this machine
 
@@ -172,6 +173,37 @@ def fleet(folder: Path, seed: int) -> None:
     from pipelines.demo import generate
 
     generate(folder, seed)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--rules", is_flag=True, help="List all rules and what to do about each.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.pass_obj
+def check(settings: Settings, paths: tuple[Path, ...], rules: bool, as_json: bool) -> None:
+    r"""Check recordings without ingesting them: what is in them, what is wrong, what to do.
+
+    PATHS are files or folders of any format that Starloop reads; a folder may hold many
+    recordings. Nothing is written anywhere. The rules are those of `starloop ingest`: an error
+    would quarantine the recording, a warning would not. Damage is what could not be read.
+
+    \b
+      starloop check drive.mcap           one recording
+      starloop check /data/uploads        every recording below a folder
+      starloop check --json drive.bag     for scripts
+      starloop check --rules              all rules, see also docs/rules.md
+
+    \b
+    Exit code: 0 clean or warnings, 1 errors or damage, 2 not readable.
+    """
+    from pipelines.check import print_rules, run
+
+    if not rules and not paths:
+        raise click.UsageError("give a file or folder, or --rules")
+    if rules:
+        print_rules(as_json=as_json)
+    if paths:
+        sys.exit(run(settings, paths, as_json=as_json))
 
 
 _EXPORTS = ("mcap", "pcd", "las", "kitti", "nuscenes", "av2", "openlabel", "rerun")

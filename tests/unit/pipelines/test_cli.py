@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from pipelines.cli import main
 
 COMMANDS = {
-    "demo", "dev", "export", "fleet", "ingest", "label", "lineage", "loop", "release", "resync",
-    "serve", "simulate", "status", "train",
+    "check", "demo", "dev", "export", "fleet", "ingest", "label", "lineage", "loop", "release",
+    "resync", "serve", "simulate", "status", "train",
 }  # fmt: skip
 
 
