@@ -139,8 +139,8 @@ def mark_cells(
     low_m: float,
     cell_m: float,
     sample: int,
-    last: NDArray[np.int16],
-    hits: NDArray[np.int16],
+    last: NDArray[np.uint8],
+    hits: NDArray[np.uint8],
 ) -> None:
     """Count, for every cell of a grid around the lidar, the sweeps that have a point in it.
 
@@ -149,7 +149,7 @@ def mark_cells(
         origin_m: where the lidar sits; the middle of the grid.
         low_m: height below which points are ground.
         cell_m: edge of a cell.
-        sample: number of this sweep, above 0.
+        sample: number of this sweep, 1 to 255.
         last: (X, Y, Z) the last sample that hit a cell.
         hits: (X, Y, Z) samples that hit it.
     """

@@ -110,7 +110,7 @@ class ViewRules:
 
     def _mark(self, look: SweepLook) -> None:
         if self._cells is None:
-            self._cells = (np.zeros(_GRID, dtype=np.int16), np.zeros(_GRID, dtype=np.int16))
+            self._cells = (np.zeros(_GRID, dtype=np.uint8), np.zeros(_GRID, dtype=np.uint8))
         self._places += 1
         sweep_kernels.mark_cells(
             look.sweep.points_ego_m, self._origin_m, _LOW_M, _CELL_M, self._places, *self._cells

@@ -37,6 +37,7 @@ class Drive:
     truth: dict[int, Boxes]
     images: dict[str, list[int]]
     sensor: str = "lidar"
+    frame_problems: tuple[str, ...] = ()
 
     def findings(self) -> list[Finding]:
         """Run all rules."""
@@ -48,7 +49,10 @@ class Drive:
 
     def check(self) -> QualityCheck:
         """Return the rules after they saw everything."""
-        facts = Facts(self.trajectory, self.calibration, self.sensor, self.truth)
+        facts = Facts(
+            self.trajectory, self.calibration, self.sensor, self.truth,
+            frame_problems=self.frame_problems,
+        )  # fmt: skip
         check = QualityCheck(facts)
         for sweep in self.sweeps:
             check.add(sweep, self.truth.get(sweep.timestamp_ns))

@@ -418,6 +418,11 @@ def intrinsics_of_another_size(d: Drive) -> None:
     d.calibration = replace(d.calibration, cameras={"camera": replace(CAMERA, matrix=matrix)})
 
 
+@fault("REC047", "lidar hangs on base_link and on roof")
+def two_parents(d: Drive) -> None:
+    d.frame_problems = ("lidar hangs on base_link and on roof",)
+
+
 # labels
 
 
