@@ -28,7 +28,7 @@ _SIDE_FILES: Final = frozenset(
 )  # fmt: skip
 _UNFINISHED: Final = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
 _TRACKING: Final = re.compile(
-    r"(?:velodyne|label_02|calib|oxts|image_0[23])/(?P<part>\d{4})(?:\.txt|/\d{6}\.(?:bin|png))"
+    r"(?:velodyne|label_02|calib|oxts|times|image_0[23])/(?P<part>\d{4})(?:\.txt|/\d{6}\.(?:bin|png))"
 )
 _CAPTURES: Final = re.compile(r"(?P<part>[^/]+)\.pcap(?:ng)?|[^/]+\.json")
 # To let uploads of a further format be found, add its rule here; the first that matches wins. Where

@@ -1,7 +1,8 @@
 """KITTI tracking benchmark: sequences (`training/velodyne/0000`, `label_02`, `calib`, `oxts`).
 
 The benchmark has no times: frames are 100 ms apart, as they were recorded, and the clock is marked
-as assumed. Poses come from the OXTS records. Scans are as the scanner took them.
+as assumed, unless `times/0000.txt` gives seconds, one line a frame, as our export writes. Poses
+come from the OXTS records. Scans are as the scanner took them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from recordings.kitti_labels import Label, read_labels, to_boxes
-from recordings.kitti_poses import oxts_trajectory, read_oxts_file
+from recordings.kitti_poses import oxts_trajectory, read_oxts_file, read_stamps
 from recordings.kitti_rig import (
     EGO_SE3_VELODYNE,
     SENSOR,
@@ -41,6 +42,7 @@ from scene.errors import FormatError
 from scene.image import Image
 from scene.recording import RecordingId
 from scene.sweep import Sweep
+from scene.types import Int64
 
 PERIOD_NS: Final = 100_000_000
 _CAMERAS: Final = {2: "image_02", 3: "image_03"}
@@ -67,6 +69,7 @@ class KittiTrackingRecording(Recording):
         self.damage: list[Damage] = []
         self._sequence = _choose(folder, sequence)
         self._files = _numbered(folder / "velodyne" / self._sequence, "bin")
+        self._stamps = self._read_times(folder / "times" / f"{self._sequence}.txt")
         self._images = {
             key: _numbered(folder / key / self._sequence, "png") for key in _CAMERAS.values()
         }
@@ -81,7 +84,7 @@ class KittiTrackingRecording(Recording):
         builder = SweepBuilder(self.trajectory, self.damage, EGO_SE3_VELODYNE)
         for number, path in self._files.items():
             where = f"velodyne/{self._sequence}/{path.name}"
-            sweep = builder.build(number * PERIOD_NS, where, partial(read_scan, path))
+            sweep = builder.build(self._time_ns(number), where, partial(read_scan, path))
             if sweep is not None:
                 yield sweep
 
@@ -92,12 +95,29 @@ class KittiTrackingRecording(Recording):
             for key, files in self._images.items():
                 if number in files:
                     uri = f"{key}/{self._sequence}/{files[number].name}"
-                    yield Image(key, number * PERIOD_NS, "png", uri=uri)
+                    yield Image(key, self._time_ns(number), "png", uri=uri)
+
+    def _read_times(self, path: Path) -> Int64 | None:
+        """Return (T,) times by frame, None if there are none or not one for every frame."""
+        if not path.exists():
+            return None
+        times = read_stamps(path)
+        if len(times) <= max(self._files, default=0) or np.any(np.diff(times) <= 0):
+            what = f"{len(times)} times that must increase, one for each frame"
+            self.damage.append(Damage(f"times/{path.name}", what, "true times"))
+            return None
+        return times
+
+    def _time_ns(self, frame: int) -> int:
+        """Return the time of a frame; beyond the last known one frames go on as assumed."""
+        if self._stamps is None:
+            return frame * PERIOD_NS
+        last = len(self._stamps) - 1
+        return int(self._stamps[min(frame, last)]) + max(frame - last, 0) * PERIOD_NS
 
     def _read_poses(self, path: Path, rig: KittiRig | None) -> None:
         """Read the trajectory and put the calibration together."""
-        assumed = {ASSUMED_CLOCK}
-        times = np.array([number * PERIOD_NS for number in self._files], dtype=np.int64)
+        assumed = {ASSUMED_CLOCK} if self._stamps is None else set[str]()
         places, models = {}, {}
         if rig is not None:
             sizes = {n: _size(self._images[key]) for n, key in _CAMERAS.items()}
@@ -105,11 +125,11 @@ class KittiTrackingRecording(Recording):
             places, models = camera_calibration(rig, _CAMERAS, known)
         if path.exists() and rig is not None and rig.velo_SE3_imu is not None:
             rows = read_oxts_file(path)
-            every = np.arange(len(rows), dtype=np.int64) * PERIOD_NS
+            every = np.array([self._time_ns(i) for i in range(len(rows))], dtype=np.int64)
             self.trajectory = oxts_trajectory(rows, every, EGO_SE3_VELODYNE @ rig.velo_SE3_imu)
         else:
             assumed.add(ASSUMED_POSES)
-            self.trajectory = identity_trajectory(times.tolist())
+            self.trajectory = identity_trajectory([self._time_ns(number) for number in self._files])
         self.calibration = Calibration(
             {SENSOR: EGO_SE3_VELODYNE, **places}, frozenset(assumed), models
         )
@@ -127,7 +147,7 @@ class KittiTrackingRecording(Recording):
             if label.frame in by_frame:
                 by_frame[label.frame].append(label)
         frames = {
-            number * PERIOD_NS: to_boxes(labels, rig.ego_SE3_rect)
+            self._time_ns(number): to_boxes(labels, rig.ego_SE3_rect)
             for number, labels in by_frame.items()
         }
         if ASSUMED_POSES in self.calibration.assumed:

@@ -46,7 +46,7 @@ class KittiWriter(Writer):
             (root / name).mkdir()
         self._labels = self._open(root / "label_02", recording.ground_truth is not None)
         self._oxts = self._open(root / "oxts", self.has_poses)
-        # KITTI's tracking benchmark has no times; these are for people.
+        # KITTI's tracking benchmark has no times; our reader takes these.
         self._times = (root / "times" / f"{SEQUENCE}.txt").open("w")
         self._tracks: dict[str, int] = {}
         self._first: SE3 | None = None
@@ -84,7 +84,9 @@ class KittiWriter(Writer):
 
     def _say_losses(self) -> None:
         self.lose_signals("only poses have a place in oxts")
-        self.lose("times: readers take frames to be 0.1 s apart from 0; true ones are in times/")
+        self.lose(
+            "times: KITTI takes frames to be 0.1 s apart; true ones are in times/, ours alone"
+        )
         self.lose(
             "mounting of the lidar: points are in KITTI's velodyne frame, 1.73 m above ground"
         )

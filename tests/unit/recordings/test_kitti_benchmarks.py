@@ -206,6 +206,24 @@ def test_a_tracking_sequence_reads_back(tmp_path: Path) -> None:
     assert recording.calibration.cameras["image_02"].width_px == 1224
 
 
+def test_times_of_a_tracking_sequence(tmp_path: Path) -> None:
+    root = write_tracking(tmp_path / "training")
+    lines = [f"1317042145.{9 + i * 10:09d}" for i in range(4)]
+    write_text(root / "times/0003.txt", "\n".join(lines) + "\n")
+    recording = open_recording(root)
+    assert recording.calibration.assumed == frozenset()
+    expected = [1_317_042_145_000_000_009 + i * 10 for i in range(4)]
+    assert [s.timestamp_ns for s in recording.sweeps()] == expected
+    assert recording.ground_truth is not None
+    assert list(recording.ground_truth) == expected
+    assert [i.timestamp_ns for i in recording.images()] == expected
+    for wrong in ("1317042145.1", "4\n3\n2\n1"):
+        write_text(root / "times/0003.txt", wrong)
+        recording = open_recording(root)
+        assert recording.damage[0].where == "times/0003.txt"
+        assert recording.calibration.assumed == frozenset({"clock"})
+
+
 def sources(root: Path) -> dict[str, Source]:
     keys = [str(p.relative_to(root.parent)) for p in sorted(root.rglob("*")) if p.is_file()]
     return {source.part: source for source in group_keys((key, 1, key) for key in keys)}

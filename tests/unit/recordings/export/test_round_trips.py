@@ -43,7 +43,7 @@ FORMATS = {
         offsets=False, track_ids=False, images=True, sensor="LIDAR_TOP"
     ),
     "kitti": Held(
-        offsets=False, ring=False, times=False, all_poses=False, map_origin=False,
+        offsets=False, ring=False, all_poses=False, map_origin=False,
         track_ids=False, unlabelled=False, sensor="velodyne",
     ),
 }  # fmt: skip
