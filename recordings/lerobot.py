@@ -9,7 +9,7 @@ they are in, taken for the ego frame.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recordings import lerobot_table, mp4_file
-from recordings.lerobot_meta import (
+from recordings.lerobot_features import (
     BOOKKEEPING,
     INFO,
-    DataSet,
-    Episode,
     Feature,
-    part_name,
+    holds_points,
+    is_signal,
+    kind_of,
+    why_not,
 )
-from recordings.points import RawPoints
+from recordings.lerobot_meta import DataSet, Episode, part_name
 from recordings.recording import (
     ASSUMED_CLOCK,
     ASSUMED_POSES,
@@ -45,14 +46,11 @@ from scene.errors import FormatError
 from scene.image import Image
 from scene.pose import SE3
 from scene.recording import RecordingId
-from scene.signal import Signal, SignalKind
+from scene.signal import Signal
 from scene.sweep import Sweep
 from scene.types import Int64
 
-MAX_VALUES: Final = 4096  # a frame with more is a picture or a cloud, not a signal
 ASSUMED_FPS: Final = 30.0
-_POINTS: Final = re.compile(r"lidar|point_?cloud|points|velodyne|laser", re.IGNORECASE)
-_MAGIC: Final = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"RIFF", "webp"))
 
 
 def open_lerobot(path: Path, name: RecordingId, part: str = "") -> LeRobotRecording:
@@ -140,10 +138,10 @@ class LeRobotRecording(Recording):
         self.damage: list[Damage] = []
         self.tasks = episode.tasks
         self._folder, self._data, self._episode = folder, data, episode
-        points = [f for f in data.features.values() if _holds_points(f)]
+        points = [f for f in data.features.values() if holds_points(f)]
         self._points = points[0] if points else None
         self.sensor = points[0].name if points else ""
-        signals = [feature for feature in data.features.values() if _is_signal(feature)]
+        signals = [feature for feature in data.features.values() if is_signal(feature)]
         table = lerobot_table.read_rows(
             folder / episode.data, episode.data, episode.index, [f.name for f in signals]
         )
@@ -168,7 +166,7 @@ class LeRobotRecording(Recording):
         builder = SweepBuilder(self.trajectory, self.damage, SE3.identity())
         for number, row in self._rows(self._points.name):
             where = f"{self._episode.data}: {self._points.name}, frame {number}"
-            read = partial(_raw_points, row, self._points)
+            read = partial(lerobot_table.points, row, self._points.shape[1])
             sweep = builder.build(int(self.times_ns[number]), where, read)
             if sweep is not None:
                 yield sweep
@@ -186,11 +184,10 @@ class LeRobotRecording(Recording):
         """Yield the images of a column: bytes, or the path of a file."""
         missing = 0
         for number, row in self._rows(camera):
-            data, path = _still(row)
+            data, path = lerobot_table.still(row)
             time = int(self.times_ns[number])
             if data:
-                encoding = next((name for magic, name in _MAGIC if data.startswith(magic)), "raw")
-                yield Image(camera, time, encoding, data)
+                yield Image(camera, time, lerobot_table.encoding_of(data), data)
             elif path:
                 yield Image(camera, time, Path(path).suffix.lstrip(".").lower(), None, path)
             else:
@@ -248,7 +245,9 @@ class LeRobotRecording(Recording):
         if odd:
             what = f"{odd} rows do not hold {len(feature.fields)} values as {INFO} says"
             self.damage.append(Damage(where, what, f"{odd} rows of {feature.name}"))
-        return Signal(feature.name, _kind(feature.name), "", feature.fields, self.times_ns, values)
+        return Signal(
+            feature.name, kind_of(feature.name), "", feature.fields, self.times_ns, values
+        )
 
     def _usable_cameras(self, frames: int) -> list[_Camera]:
         """Return the cameras that have images; what is missing goes to `damage`."""
@@ -288,7 +287,12 @@ class LeRobotRecording(Recording):
         if self._points is not None:
             use[self._points.name] = "sweeps"
         topics = [
-            Topic(f.name, f.dtype, frames, use.get(f.name) or f"not used: {_why_not(f)}")
+            Topic(
+                f.name,
+                f"{f.dtype}{' of depth' * f.is_depth}",
+                frames,
+                use.get(f.name) or f"not used: {why_not(f)}",
+            )
             for f in self._data.features.values()
         ]
         topics += [
@@ -300,64 +304,3 @@ class LeRobotRecording(Recording):
                 Topic("meta/episodes", "episodes", said, f"not used: {absent} have no data here")
             )
         return topics
-
-
-def _is_signal(feature: Feature) -> bool:
-    numbers = not feature.is_camera and feature.dtype not in ("string", "language")
-    named = feature.name not in BOOKKEEPING and not _holds_points(feature)
-    return numbers and named and 0 < feature.num_values <= MAX_VALUES
-
-
-def _holds_points(feature: Feature) -> bool:
-    shape = feature.shape
-    return (
-        not feature.is_camera
-        and len(shape) == 2
-        and shape[1] in (3, 4)
-        and _POINTS.search(feature.name) is not None
-    )
-
-
-def _why_not(feature: Feature) -> str:
-    if feature.is_camera:
-        return "its video is missing or damaged"
-    if feature.dtype in ("string", "language"):
-        return "text"
-    if _holds_points(feature):
-        return "another feature of points is the lidar"
-    if feature.num_values > MAX_VALUES:
-        return f"{feature.num_values} values a frame"
-    return "its column is missing or damaged"
-
-
-def _kind(name: str) -> SignalKind:
-    first = name.split(".", 1)[0].lower()
-    if first in ("action", "actions"):
-        return "action"
-    if "imu" in name.lower():
-        return "imu"
-    return "state" if first in ("observation", "observations", "state") else "other"
-
-
-def _still(row: Any) -> tuple[bytes, str]:
-    """Return bytes and path of one cell of an image column."""
-    if isinstance(row, bytes):
-        return row, ""
-    if isinstance(row, dict):
-        data, path = row.get("bytes"), row.get("path")
-        return (data if isinstance(data, bytes) else b"", path if isinstance(path, str) else "")
-    return b"", row if isinstance(row, str) else ""
-
-
-def _raw_points(row: Sequence[Any] | None, feature: Feature) -> RawPoints:
-    """Return the points of one cell: rows of x, y, z and perhaps intensity."""
-    try:
-        values = np.array(row, dtype=np.float32)
-    except (ValueError, TypeError) as error:
-        raise FormatError(f"not a table of numbers ({error})") from error
-    width = feature.shape[1]
-    if values.ndim == 1 and len(values) % width == 0:
-        values = values.reshape(-1, width)
-    if values.ndim != 2 or values.shape[1] != width:
-        raise FormatError(f"expected rows of {width} numbers, got shape {values.shape}")
-    return RawPoints(values[:, :3], values[:, 3] if width == 4 else None, None, None)

@@ -9,7 +9,6 @@ by `codebase_version`: converters write the wrong one. Source: github.com/huggin
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,47 +18,17 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recordings.lerobot_features import INFO, count_of, number_of, read_feature
 from scene.errors import FormatError
 
-INFO: Final = "meta/info.json"
 EPISODES_V2: Final = "meta/episodes.jsonl"
 EPISODES_V3: Final = "meta/episodes"
-BOOKKEEPING: Final = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _DATA_V2: Final = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 _VIDEO_V2: Final = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 _DATA_V3: Final = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO_V3: Final = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _MAX_BYTES: Final = 512 * 2**20
 _MAX_EPISODES: Final = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One column of the data set, or one of its cameras.
-
-    Attributes:
-        name: such as "observation.state".
-        dtype: "float32", "bool", "string", or "video" and "image" for cameras.
-        shape: of one frame; empty where the data set does not say.
-        fields: a name for each value of one frame; made up where there are none.
-        is_depth: whether a camera's pixels are distances.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    fields: tuple[str, ...]
-    is_depth: bool = False
-
-    @property
-    def is_camera(self) -> bool:
-        """Whether it is a stream of images."""
-        return self.dtype in ("video", "image")
-
-    @property
-    def num_values(self) -> int:
-        """How many numbers one frame has."""
-        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +77,12 @@ class DataSet:
         """
         self.name = name
         self._info = _parsed(info, INFO)
-        self.fps = _number(self._info.get("fps"))
+        self.fps = number_of(self._info.get("fps"))
         self.robot = str(self._info.get("robot_type") or "")
         features = self._info.get("features")
         if not isinstance(features, dict):
             raise FormatError(f"{INFO}: no features; expected an object by name")
-        self.features = {name: _feature(name, said) for name, said in features.items()}
+        self.features = {name: read_feature(name, said) for name, said in features.items()}
         if lines is not None:
             self.episodes = self._listed_in_lines(lines)
         elif tables:
@@ -150,11 +119,11 @@ class DataSet:
             if not line.strip():
                 continue
             row = _parsed(line, f"{EPISODES_V2} line {number}")
-            index = _count(row.get("episode_index"), f"{EPISODES_V2} line {number}")
+            index = count_of(row.get("episode_index"), f"{EPISODES_V2} line {number}")
             tasks = row.get("tasks")
             found[index] = Episode(
                 index,
-                int(_number(row.get("length", -1))),
+                int(number_of(row.get("length", -1))),
                 self._path("data_path", _DATA_V2, index),
                 {name: (self._path("video_path", _VIDEO_V2, index, name), 0.0) for name in
                  self._videos()},
@@ -167,7 +136,7 @@ class DataSet:
         found: dict[int, Episode] = {}
         for where, content in tables:
             for row in _rows(content, where):
-                index = _count(row.get("episode_index"), where)
+                index = count_of(row.get("episode_index"), where)
                 found[index] = self._episode(index, row, where)
         if not found:
             raise FormatError(f"{self.name}: no episode in {EPISODES_V3}")
@@ -179,15 +148,15 @@ class DataSet:
             start = row.get(f"videos/{name}/from_timestamp")
             place = [row.get(f"videos/{name}/{key}") for key in ("chunk_index", "file_index")]
             if start is not None and None not in place:
-                chunk, file = (_count(value, where) for value in place)
+                chunk, file = (count_of(value, where) for value in place)
                 path = self._path("video_path", _VIDEO_V3, index, name, chunk, file)
-                videos[name] = (path, max(0.0, _number(start)))
-        chunk, file = (_count(row.get(f"data/{k}_index"), where) for k in ("chunk", "file"))
+                videos[name] = (path, max(0.0, number_of(start)))
+        chunk, file = (count_of(row.get(f"data/{k}_index"), where) for k in ("chunk", "file"))
         data = self._path("data_path", _DATA_V3, index, "", chunk, file)
         tasks = row.get("tasks")
         tasks = [tasks] if isinstance(tasks, str) else list(tasks or ())
         return Episode(
-            index, int(_number(row.get("length", -1))), data, videos, tuple(map(str, tasks))
+            index, int(number_of(row.get("length", -1))), data, videos, tuple(map(str, tasks))
         )
 
     def _videos(self) -> list[str]:
@@ -198,13 +167,13 @@ class DataSet:
     ) -> str:
         """Return a path by the data set's own template, never outside the data set."""
         template = str(self._info.get(key) or usual)
-        size = int(_number(self._info.get("chunks_size"))) or 1000
+        size = int(number_of(self._info.get("chunks_size"))) or 1000
         numbers = {
             "episode_index": index,
             "episode_chunk": index // size,
             "chunk_index": chunk,
             "file_index": file,
-            "total_episodes": int(_number(self._info.get("total_episodes"))),
+            "total_episodes": int(number_of(self._info.get("total_episodes"))),
         }
 
         def value(match: re.Match[str]) -> str:
@@ -216,63 +185,20 @@ class DataSet:
             return f"{numbers[name]:0{width}d}"
 
         path = re.sub(r"\{(?P<name>\w+)(?::0?(?P<width>\d{1,2})d)?\}", value, template)
-        parts = PurePosixPath(path).parts
-        if ".." in parts or PurePosixPath(path).is_absolute() or "\0" in path:
+        if is_outside(path):
             raise FormatError(f"{INFO}: {key} {template!r} leads out of the data set")
         return path
+
+
+def is_outside(path: str) -> bool:
+    """Return whether a relative path leads out of the data set."""
+    pure = PurePosixPath(path)
+    return ".." in pure.parts or pure.is_absolute() or "\0" in path
 
 
 def part_name(episode: int) -> str:
     """Return how an episode is called in `Source.part` and in the name of its recording."""
     return f"episode_{episode:06d}"
-
-
-def _feature(name: str, said: Any) -> Feature:
-    if not isinstance(said, dict):
-        raise FormatError(f"{INFO}: feature {name!r} is not an object")
-    shape = said.get("shape")
-    sizes = shape if isinstance(shape, list) else [] if shape is None else [shape]
-    sizes = tuple(_count(size, f"{INFO}: shape of {name!r}") for size in sizes)
-    dtype = str(said.get("dtype", ""))
-    info = said.get("info") or said.get("video_info") or {}
-    depth = isinstance(info, dict) and bool(
-        info.get("video.is_depth_map") or info.get("is_depth_map")
-    )
-    camera = dtype in ("video", "image")
-    fields = () if camera else _fields(said.get("names"), math.prod(sizes))
-    return Feature(name, dtype, sizes, fields, depth)
-
-
-def _fields(names: Any, count: int) -> tuple[str, ...]:
-    """Return a distinct name for each value.
-
-    Names come as a list, as a list in a list, as a list in an object (`{"motors": [...]}`) or as an
-    object from name to position; anything else, or too few of them, and the values are numbered.
-    """
-    if count > 4096:
-        return ()
-    if isinstance(names, dict):
-        values = list(names.values())
-        positions = len(values) > 0 and all(isinstance(value, int) for value in values)
-        names = sorted(names, key=lambda name: names[name]) if positions else values
-    flat = _flat(names, 0)
-    if len(flat) != count:
-        return tuple(f"value_{i}" for i in range(count))
-    taken: set[str] = {"timestamp_ns"}
-    fields = []
-    for name in flat:
-        unique, number = name, 2
-        while unique in taken:
-            unique, number = f"{name}_{number}", number + 1
-        taken.add(unique)
-        fields.append(unique)
-    return tuple(fields)
-
-
-def _flat(names: Any, depth: int) -> list[str]:
-    if isinstance(names, list) and depth < 4:
-        return [name for part in names for name in _flat(part, depth + 1)]
-    return [names] if isinstance(names, str) else []
 
 
 def _content(path: Path) -> bytes:
@@ -301,18 +227,3 @@ def _rows(content: bytes, where: str) -> list[dict[str, Any]]:
         return file.read(columns=names).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FormatError(f"{where}: not a readable table of episodes ({error})") from error
-
-
-def _number(value: Any) -> float:
-    """Return a finite number, 0 for anything else."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15:
-        return float(value)
-    return 0.0
-
-
-def _count(value: Any, where: str) -> int:
-    """Return a whole number that is not negative."""
-    number = _number(value)
-    if value is None or number != value or number < 0 or number != int(number):
-        raise FormatError(f"{where}: expected a whole number, got {value!r}")
-    return int(number)

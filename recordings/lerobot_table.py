@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recordings.lerobot_meta import BOOKKEEPING
+from recordings.lerobot_features import BOOKKEEPING
+from recordings.lerobot_meta import is_outside
+from recordings.points import RawPoints
 from scene.errors import FormatError
 from scene.types import Float64, Int64
 
+_MAGIC: Final = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"RIFF", "webp"))
 _CLOCK_TOLERANCE_S: Final = 1e-4  # of the format's own check of frame_index / fps
 
 
@@ -108,3 +112,38 @@ def matrix(column: pa.ChunkedArray, width: int) -> tuple[Float64, int]:
     chosen = np.repeat(good, lengths)
     full[good] = values[chosen].reshape(-1, width)
     return full, int((~good).sum())
+
+
+def encoding_of(data: bytes) -> str:
+    """Return the encoding of an image by its first bytes."""
+    return next((name for magic, name in _MAGIC if data.startswith(magic)), "raw")
+
+
+def still(row: Any) -> tuple[bytes, str]:
+    """Return bytes and path of one cell of an image column."""
+    if isinstance(row, bytes):
+        return row, ""
+    if isinstance(row, dict):
+        data = row.get("bytes")
+        return (data if isinstance(data, bytes) else b"", _inside(row.get("path")))
+    return b"", _inside(row)
+
+
+def _inside(path: Any) -> str:
+    """Return a path that stays inside the data set, else nothing."""
+    if not isinstance(path, str) or is_outside(path):
+        return ""
+    return path
+
+
+def points(row: Sequence[Any] | None, width: int) -> RawPoints:
+    """Return the points of one cell: rows of x, y, z and perhaps intensity."""
+    try:
+        values = np.array(row, dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"not a table of numbers ({error})") from error
+    if values.ndim == 1 and len(values) % width == 0:
+        values = values.reshape(-1, width)
+    if values.ndim != 2 or values.shape[1] != width:
+        raise FormatError(f"expected rows of {width} numbers, got shape {values.shape}")
+    return RawPoints(values[:, :3], values[:, 3] if width == 4 else None, None, None)

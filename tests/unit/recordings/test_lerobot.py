@@ -173,9 +173,16 @@ def test_images_and_clouds_in_the_table(tmp_path: Path) -> None:
     info = json.loads((folder / "meta/info.json").read_text())
     info["features"][CAMERA]["dtype"] = "image"
     info["features"]["observation.lidar"] = {"dtype": "float32", "shape": [2, 4], "names": None}
+    info["features"]["observation.far"] = {
+        "dtype": "video", "shape": [4, 4], "info": {"video.is_depth_map": True},
+    }  # fmt: skip
     info["features"]["observation.depth"] = {"dtype": "float32", "shape": [480, 640]}
     (folder / "meta/info.json").write_text(json.dumps(info))
-    stills = [{"bytes": b"\x89PNG1", "path": None}, {"bytes": None, "path": "images/1.jpg"}, None]
+    stills = [
+        {"bytes": b"\x89PNG1", "path": None},
+        {"bytes": None, "path": "images/1.jpg"},
+        {"bytes": None, "path": "../../secret.png"},
+    ]
     clouds = [[[1.0, 2, 3, 0.5], [4, 5, 6, 0.25]]] * 2 + [[[1.0, 2.0]]]
     path = folder / "data/chunk-000/episode_000000.parquet"
     rewrite(path, **{CAMERA: pa.array(stills), "observation.lidar": pa.array(clouds)})
@@ -187,7 +194,11 @@ def test_images_and_clouds_in_the_table(tmp_path: Path) -> None:
     assert [sweep.timestamp_ns for sweep in sweeps] == [0, 50_000_000]
     assert sweeps[0].points_ego_m.tolist() == [[1, 2, 3], [4, 5, 6]]
     assert sweeps[0].intensity.tolist() == [0.5, 0.25]
-    assert sorted(note.lost for note in recording.damage) == ["1 images", "sweep 100000000"]
+    assert sorted(note.lost for note in recording.damage) == [
+        "1 images", "3 images of observation.far", "sweep 100000000",
+    ]  # fmt: skip
+    kinds = {topic.name: topic.kind for topic in recording.topics}
+    assert kinds["observation.far"] == "video of depth"
     use = {topic.name: topic.use for topic in recording.topics}
     assert use["observation.depth"] == "not used: 307200 values a frame"
 
