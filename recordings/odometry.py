@@ -79,6 +79,7 @@ def with_odometry(source: Recording) -> Recording:
     if trajectory is None:
         logger.warning("%s: no odometry: its sweeps do not fit together", source.recording)
         return source
+    logger.info("%s: %d poses by odometry", source.recording, len(trajectory))
     return OdometryRecording(source, trajectory)
 
 

@@ -125,15 +125,18 @@ def apply_rule(
     elif rule.reference == "stamp":
         whole, rest_ns = 0, -origin_ns
     else:
-        whole, rest_ns = time.min().item(), 0
+        whole, rest_ns = None, 0
     if time.dtype.kind in "iu":
         exact = time.astype(np.int64)
+        start = int(exact.min()) if whole is None else whole
         fits = points_kernels.offsets_of_integers(
-            exact, int(whole), rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS
+            exact, start, rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS
         )
     else:
+        real = time.astype(np.float64)
+        first = float(real.min()) if whole is None else float(whole)
         fits = points_kernels.offsets_of_floats(
-            time.astype(np.float64), float(whole), rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS
+            real, first, rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS
         )
     return offset if fits else None
 

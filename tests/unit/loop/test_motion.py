@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from loop.config import IngestConfig
 from loop.ingest import ingest_recording
 from loop.landing import register, scan
+from loop.parts import Parts
+from loop.sweep_pass import store_sweeps
+from loop.sweep_watch import SweepWatch
 from loop.workspace import Workspace
-from recordings.deskew import undo
+from recordings.deskew import DeskewedRecording, undo
+from recordings.mcap import McapRecording
 from scene.pose import SE3
+from scene.recording import RecordingId
+from scene.sweep import Sweep
 from storage import layout
+from storage.local import LocalStore
 from storage.sweeps import SweepFile, read_poses
 from tests.support.ros_writer import RosWriter
 from tests.support.turning_lidar import Drive, off_the_walls_m, raw_sweep
@@ -63,7 +72,7 @@ def test_the_setting_decides_and_the_measured_points_can_be_had_back(tmp_path: P
     (source,) = scan(workspace)
     register(workspace, source)
     said = {}
-    for mode in ("auto", "always", "always", "never"):
+    for mode in ("auto", "always", "never"):
         chosen = replace(workspace, ingest=IngestConfig(deskew=mode))
         result = ingest_recording(chosen, source.name)
         assert result.status == "ok", result.message
@@ -80,3 +89,37 @@ def test_the_setting_decides_and_the_measured_points_can_be_had_back(tmp_path: P
         "always": ("compensated", "ingest", False),
         "never": ("unknown", "", False),
     }
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+class Dying(DeskewedRecording):
+    """Dies after so many sweeps."""
+
+    dies_after = 100
+
+    def sweeps(self) -> Iterator[Sweep]:
+        for number, sweep in enumerate(super().sweeps(), 1):
+            yield sweep
+            if number == self.dies_after:
+                raise Killed
+
+
+def test_a_killed_pass_goes_on_with_compensated_sweeps(tmp_path: Path) -> None:
+    write_drive(tmp_path / "drive.mcap")
+    name = RecordingId("drive")
+
+    def run(store: LocalStore, dies_after: int = 100) -> str:
+        opened = Dying(McapRecording([tmp_path / "drive.mcap"], name))
+        opened.dies_after = dies_after
+        parts, watch = Parts(store, name, "code"), SweepWatch(opened)
+        return store_sweeps(tmp_path / "out", opened, watch, parts, part_points=900).digest
+
+    whole = run(LocalStore(tmp_path / "a"))
+    store = LocalStore(tmp_path / "b")
+    with pytest.raises(Killed):
+        run(store, dies_after=3)
+    assert list(store.list(layout.parts(name)))
+    assert run(store) == whole

@@ -42,7 +42,7 @@ def tolerance_ns(values: np.ndarray, unit: str) -> float:
     return float(np.spacing(np.abs(values).max())) * size + 1
 
 
-@settings(deadline=None)  # the first call compiles
+@settings(deadline=None, max_examples=60)  # the first call compiles
 @given(
     st.sampled_from(RELATIVE),
     st.sampled_from([10_000_000, 25_000_000, 50_000_000, 100_000_000, 200_000_000, 500_000_000]),
@@ -168,6 +168,25 @@ def test_broken_times_later_on_are_said_once_and_never_raise() -> None:
     assert [entry.lost for entry in damage] == ["per-point times"]
     huge = np.array([2**64 - 1, 0] * 500, np.uint64)
     assert PointTimes([], PERIOD).offsets_ns(huge, STAMP, "cloud") is None
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", ">i8", ">f8"]),
+    st.binary(min_size=0, max_size=1600),
+    st.integers(0, 2**61),
+    st.sampled_from([0, 1, PERIOD, 10**12]),
+    st.sampled_from(["t", "offset_ns", "time_s", "timestamp"]),
+)
+def test_any_bytes_give_offsets_within_two_seconds_or_none(
+    kind: str, data: bytes, stamp: int, period: int, name: str
+) -> None:
+    column = np.frombuffer(data[: len(data) // 8 * 8], np.dtype(kind))
+    times = PointTimes([], period)
+    with np.errstate(all="ignore"):
+        for _ in range(2):
+            found = times.offsets_ns(column, stamp, "cloud", name)
+            assert found is None or np.abs(found.astype(np.int64)).max(initial=0) < 2_000_000_000
 
 
 def test_a_driver_that_counts_from_before_the_stamp() -> None:
