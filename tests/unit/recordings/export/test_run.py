@@ -58,10 +58,10 @@ def test_the_same_recording_gives_the_same_bytes(tmp_path: Path, to: str) -> Non
     assert files_of(tmp_path / "a" / "out") == files_of(tmp_path / "b" / "out")
 
 
-@pytest.mark.parametrize("to", sorted(EXPORT_FORMATS))
+@pytest.mark.parametrize("to", sorted(EXPORT_FORMATS.keys() - {"rerun"}))  # slow to import
 def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path, to: str) -> None:
-    if to in ("las", "rerun"):
-        pytest.importorskip({"las": "laspy"}.get(to, to), reason="starloop[las], starloop[rerun]")
+    if to == "las":
+        pytest.importorskip("laspy", reason="pip install 'starloop[las]'")
     out = tmp_path / "out"
     export_recording(TinyRecording(num_sweeps=2), "pcd", out)
     before = files_of(out)
@@ -100,7 +100,6 @@ def test_what_a_killed_export_left_is_cleared(tmp_path: Path) -> None:
 
 
 def test_one_sweep_is_in_memory_at_a_time(tmp_path: Path) -> None:
-    import gc
     import weakref
 
     alive: list[weakref.ref[np.ndarray]] = []
@@ -111,7 +110,6 @@ def test_one_sweep_is_in_memory_at_a_time(tmp_path: Path) -> None:
             nonlocal most
             for sweep in super().sweeps():
                 alive.append(weakref.ref(sweep.points_ego_m))
-                gc.collect()
                 most = max(most, sum(ref() is not None for ref in alive))
                 yield sweep
 
