@@ -95,6 +95,8 @@ class LogRecording(Recording):
         self.trajectory, self.calibration = ego_trajectory(
             tree, scan.loose, ego, calibration, stamps
         )
+        if scan.detections and self._lidar:
+            stamps = self._sweep_stamps(self._lidar)
         self.ground_truth = ground_truth(
             scan.detections, tree, ego, self.trajectory, stamps, self.damage,
             moving=ASSUMED_POSES not in self.calibration.assumed,
@@ -129,6 +131,13 @@ class LogRecording(Recording):
     def go_to(self, position: object) -> None:
         """See `Recording.go_to`."""
         self._start = position
+
+    def _sweep_stamps(self, lidar: Stream) -> list[int]:
+        """Return the times of the sweeps: of clouds, or of the first parts of revolutions."""
+        mode, clouds = tell_mode(self._clouds(lidar.channel, _BEGIN, deque()))
+        if mode == "whole":
+            return lidar.stamps_ns
+        return [stamp_ns for stamp_ns, _ in assembled(clouds, [], lidar.topic, mode)]
 
     def _new_builder(self, lidar: Stream) -> SweepBuilder:
         return SweepBuilder(

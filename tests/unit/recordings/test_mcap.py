@@ -274,6 +274,8 @@ def test_a_driver_that_publishes_sectors_is_assembled_to_sweeps(tmp_path: Path) 
             points["y"] = 10 * np.sin(-2 * np.pi * column / columns)
             points["t"] = np.arange(len(column)) * (PERIOD // columns)
             writer.cloud("/lidar/sectors", time, "lidar_top", points)
+            if number % sectors == 4:  # labelled at another time than the first sector's
+                writer.boxes("/labels", time, "map", truth_map(time))
     recording = open_mcap(path)
     sweeps = list(recording.sweeps())
     assert [sweep.timestamp_ns for sweep in sweeps] == [START + i * PERIOD for i in range(turns)]
@@ -282,3 +284,5 @@ def test_a_driver_that_publishes_sectors_is_assembled_to_sweeps(tmp_path: Path) 
         expected = np.arange(columns) * PERIOD / columns
         assert np.abs(sweep.offset_ns - expected).max() < 1000
     assert recording.damage == []
+    assert recording.ground_truth is not None
+    assert sorted(recording.ground_truth) == [sweep.timestamp_ns for sweep in sweeps]
