@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recordings.argoverse2_rig import POSE_COLUMNS, find_images, read_rig
-from recordings.feather import matrix, read_feather
+from recordings.feather import matrix, numbers, read_feather
 from recordings.points import INTENSITY_NAMES, RawPoints, pick
 from recordings.recording import (
     ASSUMED_POSES,
@@ -125,11 +126,11 @@ def _sweep_files(folder: Path) -> list[tuple[int, Path]]:
 def _raw_points(path: Path) -> RawPoints:
     table = read_feather(path, ("x", "y", "z"))
 
-    def column(name: str | None) -> np.ndarray[tuple[int], np.dtype[np.generic]] | None:
-        return None if name is None else table.column(name).to_numpy()
+    def column(name: str | None) -> NDArray[np.generic] | None:
+        return None if name is None else numbers(table, name)
 
     names = table.column_names
-    xyz = np.stack([table.column(name).to_numpy() for name in "xyz"], axis=1).astype(np.float32)
+    xyz = np.stack([numbers(table, name) for name in "xyz"], axis=1).astype(np.float32)
     ring = column("laser_number" if "laser_number" in names else None)
     offset = column("offset_ns" if "offset_ns" in names else None)
     return RawPoints(xyz, column(pick(names, INTENSITY_NAMES)), ring, offset, "offset_ns")
@@ -137,7 +138,7 @@ def _raw_points(path: Path) -> RawPoints:
 
 def _trajectory(path: Path) -> Trajectory:
     table = read_feather(path, ("timestamp_ns", *POSE_COLUMNS))
-    times, first = np.unique(table.column("timestamp_ns").to_numpy(), return_index=True)
+    times, first = np.unique(numbers(table, "timestamp_ns"), return_index=True)
     poses = matrix(table, POSE_COLUMNS)[first]
     norm = np.linalg.norm(poses[:, :4], axis=1, keepdims=True)
     if not np.all(norm > 0.5):
@@ -160,9 +161,9 @@ def _boxes_by_time(path: Path) -> dict[int, Boxes]:
         np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]),
         [name or "" for name in names],
         track_id=[str(track) for track in table.column("track_uuid").to_pylist()],
-        num_points=table.column("num_interior_pts").to_numpy() if counted else None,
+        num_points=numbers(table, "num_interior_pts").astype(np.int64) if counted else None,
     ).take(keep)
-    times = table.column("timestamp_ns").to_numpy()[keep]
+    times = numbers(table, "timestamp_ns").astype(np.int64)[keep]
     return {int(time): boxes.take(times == time) for time in np.unique(times)}
 
 

@@ -171,10 +171,12 @@ def group_keys(
     cache = {} if cache is None else cache
     groups: list[_Group] = []
     taken: set[str] = set()
+    whole = False  # the landing place itself is the folder of a recording
     for rule in RULES:
         claims = _claims(rule, left)
         for root, members, inside in claims:
             taken.update(inside if rule.whole and root else members)
+            whole |= rule.whole and not root
             above = _above(rule, entries, root)
             folder = Folder(root, {key[len(root) :]: entries[key] for key in members}, read, cache)
             parts = (rule.parts(folder) if rule.parts else {}) or {"": frozenset(folder.entries)}
@@ -183,7 +185,8 @@ def group_keys(
                 taken |= above
         if claims:
             left = [key for key in left if key not in taken]
-    groups += [_Group(key, "", frozenset({key})) for key in left if _may_be_recording(key)]
+    alone = (key for key in left if _may_be_recording(key) and not (whole and "/" in key))
+    groups += [_Group(key, "", frozenset({key})) for key in alone]
     return _named(groups, entries)
 
 

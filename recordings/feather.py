@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.feather
+from numpy.typing import NDArray
 
 from scene.errors import FormatError
 from scene.types import Float64
@@ -20,7 +21,8 @@ def read_feather(path: Path, needed: tuple[str, ...]) -> pa.Table:
     """
     try:
         table = pyarrow.feather.read_table(path, memory_map=False)
-    except (pa.ArrowInvalid, OSError) as error:
+        table.validate(full=True)  # offsets and text of a broken file may lead anywhere
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise FormatError(f"{path.name}: not a readable Feather file ({error})") from error
     missing = [name for name in needed if name not in table.column_names]
     if missing:
@@ -29,6 +31,25 @@ def read_feather(path: Path, needed: tuple[str, ...]) -> pa.Table:
     return table
 
 
+def numbers(table: pa.Table, name: str) -> NDArray[np.generic]:
+    """Return one column of numbers, in its own type.
+
+    Raises:
+        FormatError: if it holds something else.
+    """
+    try:
+        values = table.column(name).to_numpy()
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise FormatError(f"column {name}: not readable ({error})") from error
+    if values.dtype.kind not in "iufb":
+        raise FormatError(f"column {name}: expected numbers, found {table.schema.field(name).type}")
+    return values
+
+
 def matrix(table: pa.Table, names: tuple[str, ...]) -> Float64:
-    """Return columns as an (N, len(names)) array."""
-    return np.stack([table.column(name).to_numpy().astype(np.float64) for name in names], axis=1)
+    """Return columns of numbers as an (N, len(names)) array.
+
+    Raises:
+        FormatError: if one holds something else.
+    """
+    return np.stack([numbers(table, name).astype(np.float64) for name in names], axis=1)

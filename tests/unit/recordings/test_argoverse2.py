@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.feather
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recordings.argoverse2 import Argoverse2Recording
-from scene.errors import FormatError
+from scene.errors import DataError, FormatError
 from scene.recording import RecordingId
 
 TIMES = [1_000_000_000_000 + i * 100_000_000 for i in range(4)]
@@ -131,3 +134,39 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     write(folder / "city_SE3_egovehicle.feather", {"timestamp_ns": TIMES})
     with pytest.raises(FormatError, match="no column qw, qx"):
         Argoverse2Recording(folder, RecordingId("log"))
+
+
+def test_a_column_of_text_where_numbers_should_be(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "log")
+    path = folder / "sensors" / "lidar" / f"{TIMES[0]}.feather"
+    write(path, {"x": ["a"], "y": [1.0], "z": [1.0]})
+    recording = Argoverse2Recording(folder, RecordingId("log"))
+    assert len(list(recording.sweeps())) == len(TIMES) - 1
+    assert "column x: expected numbers, found string" in recording.damage[0].what
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_log(tmp_path_factory.mktemp("fuzz") / "log")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(
+        ["annotations", "city_SE3_egovehicle", "calibration/intrinsics",
+         "calibration/egovehicle_SE3_sensor", f"sensors/lidar/{TIMES[0]}"]
+    ),
+    st.integers(0, 10_000), st.binary(min_size=1, max_size=8), st.booleans(),
+)  # fmt: skip
+def test_only_our_errors_escape_from_damaged_files(
+    log: Path, name: str, at: int, junk: bytes, cut: bool
+) -> None:
+    path = log / f"{name}.feather"
+    whole = path.read_bytes()
+    at %= len(whole)
+    try:
+        path.write_bytes(whole[:at] if cut else whole[:at] + junk + whole[at + len(junk) :])
+        with contextlib.suppress(DataError):
+            list(Argoverse2Recording(log, RecordingId("log")).sweeps())
+    finally:
+        path.write_bytes(whole)

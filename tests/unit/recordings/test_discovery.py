@@ -120,6 +120,13 @@ def test_long_paths_stay_within_the_limit_and_differ() -> None:
     assert all(len(name) <= 120 for name in found)
 
 
+def test_other_files_of_a_recording_that_is_the_landing_place_itself() -> None:
+    scan = "velodyne_points/data/0000000000.bin"
+    found = group(scan, "velodyne_points_full360/1.bin", "drive.mcap", "b/1.pcd", "b/2.pcd")
+    assert sorted(found) == ["b", "drive", "recording"]
+    assert found["recording"].keys == (scan,)
+
+
 def test_parts_are_told_from_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     rule = replace(EPISODES, parts=by_group(EPISODES.members))
     monkeypatch.setattr(discovery, "RULES", (rule,))
