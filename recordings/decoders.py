@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from recordings.batches import BatchReader
 from recordings.log_file import Channel
 from recordings.messages import LogMessage
 from scene.sweep import Motion
@@ -26,12 +27,14 @@ class Decoder:
         decode: from the bytes of a message and its log time in nanoseconds; raises FormatError.
         finish: what is left after the last message.
         motion: of sweeps, see `Recording.motion`.
+        batches: reads many messages at once, None if that is not known how.
     """
 
     use: str
     decode: Callable[[memoryview, int], Iterable[LogMessage]]
     finish: Callable[[], Iterable[LogMessage]] = tuple
     motion: Motion = "unknown"
+    batches: BatchReader | None = None
 
 
 # A line: message encodings, type, "module:function"; the function makes a Decoder of a Channel.

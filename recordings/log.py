@@ -274,7 +274,7 @@ def _signals(scan: Scan) -> list[Signal]:
         if first is None:
             continue
         times = np.array(stream.stamps_ns, dtype=np.int64)
-        values = np.array(stream.rows, dtype=np.float64).reshape(len(times), len(first.fields))
+        values = np.concatenate(stream.rows)
         order = np.argsort(times, kind="stable")
         signal = Signal(
             stream.topic, first.kind, first.frame, first.fields, times[order], values[order]

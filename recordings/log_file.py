@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recordings.recording import Damage
 
 
@@ -33,6 +36,24 @@ class Channel(NamedTuple):
         """The type as ROS 2 writes it, `package/msg/Name`; other systems' names as they are."""
         package, slash, name = self.schema.name.partition("/")
         return f"{package}/msg/{name}" if slash and "/" not in name else self.schema.name
+
+
+class Rows(NamedTuple):
+    """Where the messages of a block lie.
+
+    Attributes:
+        data: bytes of the block.
+        channel_ids: (K,) uint16.
+        log_times_ns: (K,) int64.
+        starts: (K,) int64, byte at which each begins.
+        ends: (K,) int64, byte after it.
+    """
+
+    data: NDArray[np.uint8]
+    channel_ids: NDArray[np.uint16]
+    log_times_ns: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
 
 class LogFile(Protocol):

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
+from recordings import log_batches
 from recordings.decoders import Decoder, make_decoder
 from recordings.formats import is_zstd
 from recordings.log_file import Channel, LogFile, Schema
@@ -25,6 +28,7 @@ from recordings.unpack import unpack_message
 from scene.box import Boxes
 from scene.calibration import Intrinsics
 from scene.errors import FormatError
+from scene.types import Float64
 
 _KEPT: Final = ("sweeps", "images")  # what is decoded when it is asked for
 _LOST_SCHEMA: Final = Schema("the record that names their topic is lost", "", b"")
@@ -60,7 +64,7 @@ class Stream:
         frame: frame of its clouds or of its signal.
         stamps_ns: times of its clouds, or of the rows of its signal.
         signal: first row of its signal, None if it is none.
-        rows: values of its signal.
+        rows: values of its signal: (K, fields) arrays.
         failures: messages that could not be decoded, by reason.
     """
 
@@ -71,7 +75,7 @@ class Stream:
     frame: str = ""
     stamps_ns: list[int] = field(default_factory=list)
     signal: SignalMessage | None = None
-    rows: list[tuple[float, ...]] = field(default_factory=list)
+    rows: list[Float64] = field(default_factory=list)
     failures: dict[str, _Failure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -111,6 +115,7 @@ class Scan:
         loose: poses without a child frame by topic: (parent frame, time, pose).
         detections: by topic: (frame, time, boxes).
         cameras: intrinsics by frame.
+        last_ns: when the message walked over last was logged.
     """
 
     def __init__(self, files: Sequence[LogFile], damage: list[Damage], keep_bytes: int) -> None:
@@ -125,7 +130,7 @@ class Scan:
         self.cameras: dict[str, Intrinsics] = {}
         self._room_bytes = keep_bytes
         self._last_block: bytes | None = None
-        self._last_ns: int | None = None
+        self.last_ns: int | None = None
         for number, file in enumerate(files):
             self._walk(number, file, damage)
         self._finish(damage)
@@ -137,13 +142,13 @@ class Scan:
         for block in file.blocks(damage):
             if self.rest is None and self._room_bytes < 0:
                 self.rest = Place(number, block.offset)
-            for channel_id, log_time_ns, data in file.messages(block, damage):
+            for channel_id, log_time_ns, data in log_batches.messages(
+                self, file, block, by_id, damage, sound=len(damage) == told
+            ):
                 if len(damage) > told:
                     told = self._date(damage, told, log_time_ns)
-                self._last_ns = log_time_ns
-                stream = by_id.get(channel_id)
-                if stream is None:
-                    stream = by_id[channel_id] = self._stream(file.channels.get(channel_id))
+                self.last_ns = log_time_ns
+                stream = self.stream_of(file, channel_id, by_id)
                 stream.count += 1
                 if stream.is_decoded:
                     self._decode(stream, data, log_time_ns, (file, block))
@@ -153,6 +158,13 @@ class Scan:
             self._stream(channel)
         if self._date(damage, told, None) > sound:
             damage.extend(self._missing(file, before))
+
+    def stream_of(self, file: LogFile, channel_id: int, by_id: dict[int, Stream]) -> Stream:
+        """Return the topic of a channel."""
+        stream = by_id.get(channel_id)
+        if stream is None:
+            stream = by_id[channel_id] = self._stream(file.channels.get(channel_id))
+        return stream
 
     def _missing(self, file: LogFile, before: dict[str, int]) -> list[Damage]:
         """Return how many messages a damaged file lacks by its own count."""
@@ -201,7 +213,7 @@ class Scan:
     def _date(self, damage: list[Damage], told: int, next_ns: int | None) -> int:
         """Say between which readable messages the newest damage lies; return its end."""
         for i in range(told, len(damage)):
-            span = _span(self._last_ns, next_ns)
+            span = _span(self.last_ns, next_ns)
             damage[i] = replace(damage[i], lost=f"{damage[i].lost}{span}")
         return len(damage)
 
@@ -210,7 +222,7 @@ class Scan:
         for stream in self.streams.values():
             if stream.is_decoded:
                 for item in stream.decoder.finish():
-                    _PUT[type(item)](self, stream, item, self._last_ns or 0)
+                    _PUT[type(item)](self, stream, item, self.last_ns or 0)
             for reason, failure in stream.failures.items():
                 lost = f"message logged at {failure.first_ns}"
                 if failure.count > 1:
@@ -246,7 +258,7 @@ class Scan:
         if stream.signal is None:
             stream.signal = item
         stream.stamps_ns.append(item.stamp_ns or log_time_ns)
-        stream.rows.append(item.values)
+        stream.rows.append(np.array([item.values], dtype=np.float64))
 
     def _camera(self, _stream: Stream, item: CameraMessage, _log_time_ns: int) -> None:
         self.cameras.setdefault(item.frame, item.intrinsics)

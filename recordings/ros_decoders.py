@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from recordings import pointcloud2
+from recordings.batches import BatchReader
 from recordings.decoders import Decoder
 from recordings.log_file import Channel
 from recordings.messages import (
@@ -26,6 +27,7 @@ from recordings.points import RawPoints
 from recordings.ros_bytes import Cursor, header_of
 from recordings.ros_messages import (
     boxes_of,
+    definitions,
     deserializer,
     frame_name,
     pose_values,
@@ -70,7 +72,7 @@ def transforms(channel: Channel) -> Decoder:
     def convert(message: Any) -> list[LogMessage]:
         return [_transform(item, static) for item in message.transforms]
 
-    return _decoder(channel, "poses", convert)
+    return _decoder(channel, "poses", convert, None if static else convert, one_layout=False)
 
 
 def transform(channel: Channel) -> Decoder:
@@ -97,7 +99,7 @@ def pose(channel: Channel) -> Decoder:
             return (TransformMessage(frame, child, stamp, where, False),)
         return (PoseMessage(frame, stamp, where),)
 
-    return _decoder(channel, "poses", convert)
+    return _decoder(channel, "poses", convert, convert)
 
 
 def bare_pose(channel: Channel) -> Decoder:
@@ -122,22 +124,28 @@ def detections(channel: Channel) -> Decoder:
 def imu(channel: Channel) -> Decoder:
     """Imu; what a covariance of -1 declares unknown becomes NaN."""
 
-    def convert(message: Any) -> tuple[LogMessage]:
+    def convert(known: Any, message: Any) -> tuple[LogMessage]:
         turn, rate, force = (
             message.orientation, message.angular_velocity, message.linear_acceleration,
         )  # fmt: skip
         values = (
-            *_known(message.orientation_covariance, turn.w, turn.x, turn.y, turn.z),
-            *_known(message.angular_velocity_covariance, rate.x, rate.y, rate.z),
-            *_known(message.linear_acceleration_covariance, force.x, force.y, force.z),
+            *known(message.orientation_covariance, turn.w, turn.x, turn.y, turn.z),
+            *known(message.angular_velocity_covariance, rate.x, rate.y, rate.z),
+            *known(message.linear_acceleration_covariance, force.x, force.y, force.z),
         )
         return (_signal("imu", message.header, _IMU_FIELDS, values),)
 
-    return _decoder(channel, "signal", convert)
+    return _decoder(channel, "signal", partial(convert, _known), partial(convert, _all_known))
 
 
 def _known(covariance: Any, *values: float) -> tuple[float, ...]:
     return (np.nan,) * len(values) if covariance[0] == -1 else values
+
+
+def _all_known(covariance: Any, *values: Any) -> list[Any]:
+    """Do what `_known` does for (K,) messages at once."""
+    unknown = covariance[:, 0] == -1
+    return [np.where(unknown, np.nan, value) for value in values] if unknown.any() else [*values]
 
 
 def gnss(channel: Channel) -> Decoder:
@@ -154,7 +162,17 @@ def gnss(channel: Channel) -> Decoder:
         values = (*(place if status >= 0 else (np.nan,) * 3), status, *deviations)
         return (_signal("gnss", message.header, _GNSS_FIELDS, values),)
 
-    return _decoder(channel, "signal", convert)
+    def convert_all(message: Any) -> tuple[LogMessage]:
+        status = message.status.status.astype(np.float64)
+        place = (message.latitude, message.longitude, message.altitude)
+        told = message.position_covariance_type != 0
+        variances = [message.position_covariance[:, i] for i in (0, 4, 8)]
+        with np.errstate(invalid="ignore"):
+            deviations = [np.where(told & (v >= 0), np.sqrt(v), np.nan) for v in variances]
+        fixed = [np.where(status >= 0, value, np.nan) for value in place]
+        return (_signal("gnss", message.header, _GNSS_FIELDS, (*fixed, status, *deviations)),)
+
+    return _decoder(channel, "signal", convert, convert_all)
 
 
 def camera(channel: Channel) -> Decoder:
@@ -197,13 +215,28 @@ def _image_encoding(named: str, packed: bytes) -> str:
 
 
 def _signal(
-    kind: Any, header: Any, fields: tuple[str, ...], values: tuple[float, ...]
+    kind: Any, header: Any, fields: tuple[str, ...], values: tuple[Any, ...]
 ) -> SignalMessage:
     return SignalMessage(kind, frame_name(header.frame_id), fields, stamp_ns(header), values)
 
 
-def _decoder(channel: Channel, use: str, convert: Callable[[Any], Sequence[LogMessage]]) -> Decoder:
-    """Return a decoder that converts the deserialised messages."""
+def _decoder(
+    channel: Channel,
+    use: str,
+    convert: Callable[[Any], Sequence[LogMessage]],
+    convert_all: Callable[[Any], Sequence[LogMessage]] | None = None,
+    *,
+    one_layout: bool = True,
+) -> Decoder:
+    """Return a decoder that converts the deserialised messages.
+
+    Args:
+        channel: whose.
+        use: see `Decoder`.
+        convert: from a message to what it means.
+        convert_all: the same for many messages, whose numbers are arrays; None if there is none.
+        one_layout: see `BatchReader`.
+    """
     read = deserializer(channel)
 
     def decode(data: memoryview, _log_time_ns: int) -> Sequence[LogMessage]:
@@ -214,4 +247,8 @@ def _decoder(channel: Channel, use: str, convert: Callable[[Any], Sequence[LogMe
             what = f"{channel.type_name}, as the file defines it, is not the usual one: {error}"
             raise FormatError(what) from error
 
-    return Decoder(use, decode)
+    if convert_all is None or channel.encoding != "cdr":
+        return Decoder(use, decode)
+    types = definitions(channel)
+    reader = BatchReader(types, channel.type_name, convert_all, one_layout=one_layout)
+    return Decoder(use, decode, batches=reader)

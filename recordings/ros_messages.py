@@ -40,6 +40,15 @@ def deserializer(channel: Channel) -> Callable[[memoryview], Any]:
     return decode
 
 
+def definitions(channel: Channel) -> Any:
+    """Return the types that a channel's messages consist of, as rosbags' `fielddefs`.
+
+    Raises:
+        FormatError: if the definition cannot be understood.
+    """
+    return _store(channel.schema, channel.type_name, channel.encoding == "ros1").fielddefs
+
+
 @lru_cache(maxsize=64)
 def _store(schema: Schema, name: str, ros1: bool) -> Any:
     """Return a type store for one definition; recordings of a fleet share it.
