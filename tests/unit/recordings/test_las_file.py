@@ -164,6 +164,33 @@ def test_only_our_errors_escape_from_damaged_laz(
     damaged(path, data, data.draw(st.sampled_from([500, len(path.read_bytes())])))
 
 
+def test_chunks_of_different_sizes_as_copc_has_them(tmp_path: Path) -> None:
+    lazrs = pytest.importorskip("lazrs", reason="pip install starloop[las]")
+    path = tmp_path / "a.las"
+    xyz = write(path, 6, 4, 60)
+    data = path.read_bytes()
+    start = struct.unpack_from("<I", data, 96)[0]
+    rows = np.frombuffer(data[start : start + 60 * SIZES[6]], np.uint8)
+    how = lazrs.LazVlr.new_for_compression(6, 0, True)
+    record = bytes(how.record_data())
+    head = bytearray(data[:375])
+    head[104] |= 0x80
+    struct.pack_into("<II", head, 96, 375 + 54 + len(record), 1)
+    vlr = struct.pack("<H16sHH32s", 0, b"laszip encoded", 22204, len(record), b"") + record
+    with path.open("wb") as stream:
+        stream.write(bytes(head) + vlr)
+        packer = lazrs.LasZipCompressor(stream, how)
+        for first, last in ((0, 7), (7, 50), (50, 60)):
+            packer.compress_many(rows[first * SIZES[6] : last * SIZES[6]])
+            packer.finish_current_chunk()
+        packer.done()
+        stream.write(b"records behind the points")
+    found = read_points(path, np.array(OFFSET))
+    np.testing.assert_allclose(found.xyz_m + np.array(OFFSET), xyz, rtol=0, atol=1e-5)
+    assert found.intensity is not None
+    assert found.intensity.tolist() == [i * 8 for i in range(60)]
+
+
 def test_without_the_package_for_laz_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
