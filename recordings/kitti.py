@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 
 from recordings import kitti_poses
+from recordings.kitti_oxts import oxts_signals, read_drive
 from recordings.kitti_rig import (
     EGO_SE3_VELODYNE,
     MAX_SCAN_BYTES,
@@ -28,6 +29,7 @@ from recordings.kitti_rig import (
     raw_points,
     read_raw_rig,
 )
+from recordings.kitti_text import read_stamps
 from recordings.kitti_tracklets import read_tracklets
 from recordings.points import RawPoints
 from recordings.recording import (
@@ -87,6 +89,8 @@ class KittiRecording(Recording):
         self._images = _find_images(folder, self.damage)
         self.calibration = _calibration(folder)
         self.trajectory = self._read_trajectory(folder)
+        oxts = read_drive(folder, self._times)
+        self.signals = oxts_signals(*oxts) if oxts is not None else ()
         self.ground_truth = self._read_truth(folder / "tracklet_labels.xml")
         self.topics = self._topics()
 
@@ -204,7 +208,7 @@ def _find_images(folder: Path, damage: list[Damage]) -> list[Image]:
             what = "no timestamps.txt beside the images"
             damage.append(Damage(f"{name}/timestamps.txt", what, f"images of {name}"))
             continue
-        times = kitti_poses.read_stamps(path)
+        times = read_stamps(path)
         for file in files:
             if file.stem.isdigit() and int(file.stem) < len(times):
                 time = int(times[int(file.stem)])

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from recordings.kitti_labels import Label, read_labels, to_boxes
-from recordings.kitti_poses import oxts_trajectory, read_oxts_file, read_stamps
+from recordings.kitti_oxts import oxts_signals, oxts_trajectory, read_records
 from recordings.kitti_rig import (
     EGO_SE3_VELODYNE,
     SENSOR,
@@ -26,6 +26,7 @@ from recordings.kitti_rig import (
     read_rig,
     read_scan,
 )
+from recordings.kitti_text import read_stamps
 from recordings.recording import (
     ASSUMED_CLOCK,
     ASSUMED_POSES,
@@ -124,9 +125,10 @@ class KittiTrackingRecording(Recording):
             known = {n: size for n, size in sizes.items() if size is not None}
             places, models = camera_calibration(rig, _CAMERAS, known)
         if path.exists() and rig is not None and rig.velo_SE3_imu is not None:
-            rows = read_oxts_file(path)
+            rows = read_records(path)
             every = np.array([self._time_ns(i) for i in range(len(rows))], dtype=np.int64)
             self.trajectory = oxts_trajectory(rows, every, EGO_SE3_VELODYNE @ rig.velo_SE3_imu)
+            self.signals = oxts_signals(rows, every)
         else:
             assumed.add(ASSUMED_POSES)
             self.trajectory = identity_trajectory([self._time_ns(number) for number in self._files])

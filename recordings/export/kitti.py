@@ -16,7 +16,7 @@ from typing import Final, TextIO
 import numpy as np
 
 from recordings.export.writer import Frame, Writer
-from recordings.kitti_poses import EARTH_RADIUS_M
+from recordings.kitti_oxts import EARTH_RADIUS_M
 from recordings.kitti_rig import EGO_SE3_VELODYNE
 from recordings.recording import Recording
 from scene.box import Boxes

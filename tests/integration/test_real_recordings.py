@@ -12,7 +12,8 @@ import pytest
 
 from recordings.discovery import group_keys
 from recordings.kitti import EGO_SE3_VELODYNE, KittiRecording
-from recordings.kitti_poses import _numbers, _relative_poses
+from recordings.kitti_poses import _relative_poses
+from recordings.kitti_text import read_numbers
 from recordings.mcap import McapRecording
 from recordings.mcap_file import McapFile
 from recordings.open import open_recording
@@ -262,7 +263,7 @@ def test_kitti_oxts_poses_equal_the_scanner_poses() -> None:
     folder = shared_data(KITTI)
     recording = KittiRecording(folder, RecordingId("drive_0001"))
     times = recording.trajectory.timestamps_ns
-    rows = _numbers(folder / "poses_velodyne.txt", 12).reshape(-1, 3, 4)
+    rows = read_numbers(folder / "poses_velodyne.txt", 12).reshape(-1, 3, 4)
     expected = _relative_poses(rows, times, EGO_SE3_VELODYNE)
     start = recording.trajectory.at(int(times[0])).inverse()
     for i, time in enumerate(times):

@@ -218,3 +218,42 @@ def test_ends_of_turns_that_do_not_match(tmp_path: Path) -> None:
     (folder / "velodyne_points" / "timestamps_end.txt").write_text("1\n2\n")
     with pytest.raises(FormatError, match=r"timestamps_start.txt has 3 lines, .* 2"):
         open_drive(folder)
+
+
+def oxts_record(i: int) -> str:
+    columns = [f"{v}" for v in (49.0151, 8.4340 + i * 1e-5, 112.8, 0.01, 0.02, 0.3)]
+    return " ".join(columns + [f"{100 * i + k}" for k in range(6, 30)])
+
+
+def test_oxts_records_have_times_of_their_own_and_become_signals(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "drive")
+    (folder / "oxts" / "data").mkdir(parents=True)
+    for i in range(3):
+        (folder / f"oxts/data/{i:010d}.txt").write_text(oxts_record(i))
+    without = open_drive(folder)
+    assert without.trajectory.timestamps_ns.tolist() == [START + i * 10**9 for i in range(3)]
+    stamps = [f"2011-09-26 13:02:{25 + i:02d}.954389445" for i in range(3)]
+    (folder / "oxts" / "timestamps.txt").write_text("\n".join(stamps))
+    recording = open_drive(folder)
+    own = [START - 10_000_000 + i * 10**9 for i in range(3)]
+    assert recording.trajectory.timestamps_ns.tolist() == own
+    gnss, imu = recording.signals
+    assert (gnss.kind, imu.kind) == ("gnss", "imu")
+    assert gnss.timestamps_ns.tolist() == own
+    row = dict(zip(imu.fields, imu.values[2], strict=True))
+    assert row["angular_velocity_z_radps"] == 219
+    assert row["linear_acceleration_x_mps2"] == 211
+    np.testing.assert_allclose(gnss.values[:, 1], 8.4340 + np.arange(3) * 1e-5)
+    assert len(list(recording.sweeps())) == 3
+    # A record that goes back in time is left out.
+    (folder / "oxts" / "timestamps.txt").write_text("\n".join([stamps[0], stamps[2], stamps[1]]))
+    assert open_drive(folder).trajectory.timestamps_ns.tolist() == [own[0], own[2]]
+
+
+def test_a_broken_oxts_record(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "drive")
+    (folder / "oxts" / "data").mkdir(parents=True)
+    for text in ("1 2 3", "1 2 3 4 5 nan", "one"):
+        (folder / "oxts/data/0000000000.txt").write_text(text)
+        with pytest.raises(FormatError, match=r"0000000000.txt: (expected|not a table)"):
+            open_drive(folder)
