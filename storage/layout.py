@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from scene.recording import RecordingId
 
 SWEEPS_PREFIX = "sweeps/"
@@ -29,9 +31,10 @@ def signal(recording: RecordingId, name: str) -> str:
     return f"{signals_prefix(recording)}{signal_file(name)}"
 
 
-def signal_file(name: str) -> str:
-    """Name of the file of a signal in its folder."""
-    return f"{RecordingId.from_text(name)}.parquet"
+def signal_file(name: str, *, unique: bool = False) -> str:
+    """Name of the file of a signal in its folder; `unique` tells it from names spelt alike."""
+    suffix = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}" if unique else ""
+    return f"{RecordingId.from_text(name)}{suffix}.parquet"
 
 
 def images(recording: RecordingId) -> str:

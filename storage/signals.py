@@ -37,10 +37,14 @@ def write_signals(
     """
     folder = folder or layout.signals_prefix(recording)
     written: set[str] = set()
+    names: set[str] = set()
     for signal in signals:
-        key = f"{folder}{layout.signal_file(signal.name)}"
-        if key in written or len({_TIME, *signal.fields}) != len(signal.fields) + 1:
+        if signal.name in names or len({_TIME, *signal.fields}) != len(signal.fields) + 1:
             raise DataError(f"{recording}: signal {signal.name!r} or a field of it appears twice")
+        key = f"{folder}{layout.signal_file(signal.name)}"
+        if key in written:  # /imu/data and /imu_data
+            key = f"{folder}{layout.signal_file(signal.name, unique=True)}"
+        names.add(signal.name)
         written.add(key)
         store.put(key, _encode(signal))
     for stat in list(store.list(folder)):

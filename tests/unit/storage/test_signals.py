@@ -44,9 +44,17 @@ def test_writing_again_forgets_what_is_gone(tmp_path: Path) -> None:
 
 def test_two_signals_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="appears twice"):
-        write_signals(LocalStore(tmp_path), NAME, [signal("a/b"), signal("a b")])
+        write_signals(LocalStore(tmp_path), NAME, [signal("a/b"), signal("a/b")])
     with pytest.raises(DataError, match="appears twice"):
         write_signals(LocalStore(tmp_path), NAME, [signal("a", ("x_m", "x_m"))])
+
+
+def test_names_spelt_alike_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    names = ["/imu/data", "/imu_data", "imu data", "x" * 130 + "1", "x" * 130 + "2"]
+    write_signals(store, NAME, [signal(name, count=i + 1) for i, name in enumerate(names)])
+    found = {s.name: len(s.timestamps_ns) for s in read_signals(store, NAME)}
+    assert found == {name: i + 1 for i, name in enumerate(names)}
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
