@@ -93,6 +93,8 @@ def uploads_at(path: Path) -> list[Upload]:
     sources = group_keys(stats, lambda key: (path / key).read_bytes())
     if not sources:  # opening it says why
         return [Upload(path, RecordingId.from_text(path.resolve().name))]
+    if any(not source.prefix for source in sources):  # the folder is a recording itself
+        sources = [source for source in sources if not source.prefix]
     return [
         Upload(
             path / source.prefix if source.prefix else path,
@@ -149,9 +151,9 @@ def _read(opened: Recording, checked: Checked, progress: Progress) -> None:
         check.add_image(image.sensor, image.timestamp_ns)
         checked.images[image.sensor] = checked.images.get(image.sensor, 0) + 1
     checked.num_sweeps = len(times)
-    if not times:  # without a lidar, the signals say how long it is
-        filled = [signal.timestamps_ns for signal in opened.signals if len(signal.timestamps_ns)]
-        times = [int(time) for series in filled for time in (series[0], series[-1])]
+    if not times:  # without a lidar, poses and signals say how long it is
+        series = [opened.trajectory.timestamps_ns, *(s.timestamps_ns for s in opened.signals)]
+        times = [int(time) for one in series if len(one) for time in (one[0], one[-1])]
     checked.format, checked.sensor, checked.motion = opened.format, opened.sensor, opened.motion
     checked.start_ns, checked.end_ns = min(times, default=0), max(times, default=0)
     assumed = ASSUMED_POSES in opened.calibration.assumed

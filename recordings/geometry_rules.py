@@ -63,8 +63,9 @@ _GROUND_SHARE: Final = 0.1  # of the points there are lower than this
 _MIN_GROUND_POINTS: Final = 200
 _GROUND_POINTS: Final = 20_000  # enough for a percentile
 _FAR_SHARE: Final = 1e-4
-# The middle of a real sweep lies 7 to 20 m away; in millimetres that is 7,000.
-_MAX_MEDIAN_M: Final = 400.0
+# The middle of a real sweep lies 7 to 20 m away; in millimetres that is 7,000. A survey tile spans
+# a kilometre or two, and is only far.
+_MAX_MEDIAN_M: Final = 4000.0
 # Within a drive the estimate varies by 0.18 m on real roads. A crest passes within two seconds,
 # so both the moments before and after, and all before and all after must differ.
 _GROUND_JUMP_M: Final = 0.4

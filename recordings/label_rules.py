@@ -80,7 +80,8 @@ _MAX_TRACK_MPS: Final = 70.0
 _MAX_TRACK_GAP_NS: Final = 1_000_000_000
 _FLIP_RAD: Final = 2.6
 _MIN_FLIPS: Final = 3  # one in a drive happens to the best annotators
-_SAME_M: Final = 0.3
+# Nearer than a twentieth of the length two objects cannot be; people in a crowd come to 0.2 m.
+_SAME_SHARE: Final = 0.05
 _OFF_GROUND_M: Final = 0.6
 _GROUND_RANGE_M: Final = 25.0
 
@@ -232,7 +233,8 @@ def _about_duplicates(labels: _Labels) -> Iterator[Finding]:
         same = (labels.time_ns[one] == labels.time_ns[other]) & (
             boxes.category[one] == boxes.category[other]
         )
-        twins[ahead:] |= same & (np.linalg.norm(center[one] - center[other], axis=1) < _SAME_M)
+        distance_m = np.linalg.norm(center[one] - center[other], axis=1)
+        twins[ahead:] |= same & (distance_m < _SAME_SHARE * boxes.size_lwh_m[one, 0])
     if twins.any():
         first = int(order[int(np.argmax(twins))])
         yield DUPLICATE.found(

@@ -90,9 +90,10 @@ class PoseRules:
     def finish(self) -> Iterator[Finding]:
         """Give what was found."""
         if self._assumed:
-            yield NO_POSES.found(
-                "no ego poses in the recording: the vehicle is taken to stand still"
-            )
+            if len(self._times):
+                yield NO_POSES.found(
+                    "no ego poses in the recording: the vehicle is taken to stand still"
+                )
             return
         if self._odometry:
             way = np.diff(self._trajectory.translation_m, axis=0)

@@ -226,7 +226,7 @@ def points_on_the_horizon(d: Drive) -> None:
     d.change(points_ego_m=far)
 
 
-@fault("REC024", "100% of the points are farther than 400 m")
+@fault("REC024", "of the points are farther than 4000 m")
 def millimetres(d: Drive) -> None:
     d.truth = {}
     d.change(points_ego_m=lambda s: s.points_ego_m * np.float32(1000))
