@@ -298,6 +298,7 @@ def test_a_real_frame_equals_the_devkit() -> None:
     assert total > 1500
 
 
+@pytest.mark.integration
 def test_real_labels_of_a_raw_drive_equal_the_devkit(tmp_path: Path) -> None:
     """51 frames of the object benchmark, put beside the scans of the drive they were taken from."""
     drive = shared_data("kitti_raw/2011_09_26/2011_09_26_drive_0001_sync")

@@ -178,6 +178,7 @@ def test_each_sequence_of_an_upload_is_a_source(tmp_path: Path) -> None:
     assert len(second.keys) == len(keys) / 2
 
 
+@pytest.mark.integration
 def test_real_frames_equal_the_same_drive_in_argoverse2_layout(tmp_path: Path) -> None:
     """The shared drive came from PandaSet; some frames go back into its layout and are read."""
     folder = shared_data("av2_layout/pandaset_002")
