@@ -11,7 +11,7 @@ from loop.landing import registered
 from loop.stored import StoredRecording
 from loop.workspace import Workspace
 from recordings.export.clip import Clip
-from recordings.export.run import ExportResult, Progress, export_recording
+from recordings.export.run import ExportResult, Progress, export_recording, refuse_foreign
 from recordings.open import open_recording
 from recordings.recording import Recording
 from scene.errors import DataError, NotFoundError
@@ -75,6 +75,7 @@ def run_export(
             if total is not None:
                 total = len(range(*slice(start, stop).indices(total)))
         folder = request.folder or Path(f"{recording.recording}.{request.to}")
+        refuse_foreign(folder)  # before anything is shown to have begun
         progress = started(recording, total)
         return export_recording(recording, request.to, folder, progress, opened.read_file)
 
