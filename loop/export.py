@@ -14,7 +14,7 @@ from recordings.export.clip import Clip
 from recordings.export.run import ExportResult, Progress, export_recording, refuse_foreign
 from recordings.open import open_recording
 from recordings.recording import Recording
-from scene.errors import DataError, NotFoundError
+from scene.errors import ConflictError, DataError, NotFoundError
 from scene.recording import RecordingId
 
 _MAX_IMAGE_BYTES = 64 * 2**20
@@ -75,9 +75,17 @@ def run_export(
             if total is not None:
                 total = len(range(*slice(start, stop).indices(total)))
         folder = request.folder or Path(f"{recording.recording}.{request.to}")
+        _refuse_own_source(request.what, folder)
         refuse_foreign(folder)  # before anything is shown to have begun
         progress = started(recording, total)
         return export_recording(recording, request.to, folder, progress, opened.read_file)
+
+
+def _refuse_own_source(what: str, folder: Path) -> None:
+    """Raise if the export would take the place of what it is made from."""
+    source, target = Path(what).resolve(), folder.resolve()
+    if Path(what).exists() and source.is_relative_to(target):
+        raise ConflictError(f"{folder}: the recording itself lies there; name another with --out")
 
 
 @contextmanager

@@ -206,10 +206,31 @@ def check(settings: Settings, paths: tuple[Path, ...], rules: bool, as_json: boo
         sys.exit(run(settings, paths, as_json=as_json))
 
 
+_EXPORT_HELP = """Write RECORDING in the format of another tool.
+
+RECORDING is the id of an ingested recording (see `starloop status`), or the path of any
+file or folder that Starloop reads. Points, poses and boxes leave as they came; what a format
+cannot hold is said in one line each, and again in starloop-export.json beside the files.
+
+\b
+  mcap       ROS 2: clouds, tf, odometry, boxes, IMU, GNSS, images (Foxglove, RViz, ros2 bag)
+  pcd        a PCD file a sweep, poses.tum and boxes.csv beside (PCL, Open3D, CloudCompare)
+  las        a LAS 1.4 file a sweep, poses.tum and boxes.csv beside (needs: pip install laspy)
+  kitti      KITTI tracking layout: velodyne, label_02, calib, oxts
+  nuscenes   a nuScenes data set of one scene; loads in nuscenes-devkit
+  av2        an Argoverse 2 sensor log; loads in av2
+  openlabel  ASAM OpenLABEL 1.0 JSON with the clouds as PCD files
+  rerun      a Rerun recording to look at (needs: pip install rerun-sdk)
+
+\b
+  starloop export 2026-01-02_veh07 --to mcap
+  starloop export drive.bag --to nuscenes --out /data/drive --frames 100:200
+  starloop export 2026-01-02_veh07 --to openlabel --annotations
+"""
 _EXPORTS = ("mcap", "pcd", "las", "kitti", "nuscenes", "av2", "openlabel", "rerun")
 
 
-@main.command()
+@main.command(help=_EXPORT_HELP)
 @click.argument("recording")
 @click.option("--to", type=click.Choice(_EXPORTS), required=True, help="The format.")
 @click.option(
@@ -221,27 +242,7 @@ _EXPORTS = ("mcap", "pcd", "las", "kitti", "nuscenes", "av2", "openlabel", "reru
 @click.option("--as-measured", is_flag=True, help="Undo the motion compensation of ingest.")
 @click.pass_obj
 def export(settings: Settings, recording: str, to: str, **options: Any) -> None:
-    r"""Write RECORDING in the format of another tool.
-
-    RECORDING is the id of an ingested recording (see `starloop status`), or the path of any
-    file or folder that Starloop reads. Points, poses and boxes leave as they came; what a format
-    cannot hold is said in one line each, and again in starloop-export.json beside the files.
-
-    \b
-      mcap       ROS 2: clouds, tf, odometry, boxes, IMU, GNSS, images (Foxglove, RViz, ros2 bag)
-      pcd        a PCD file a sweep, poses.tum and boxes.csv beside (PCL, Open3D, CloudCompare)
-      las        a LAS 1.4 file a sweep, poses.tum and boxes.csv beside (needs: pip install laspy)
-      kitti      KITTI tracking layout: velodyne, label_02, calib, oxts
-      nuscenes   a nuScenes data set of one scene; loads in nuscenes-devkit
-      av2        an Argoverse 2 sensor log; loads in av2
-      openlabel  ASAM OpenLABEL 1.0 JSON with the clouds as PCD files
-      rerun      a Rerun recording to look at (needs: pip install rerun-sdk)
-
-    \b
-      starloop export 2026-01-02_veh07 --to mcap
-      starloop export drive.bag --to nuscenes --out /data/drive --frames 100:200
-      starloop export 2026-01-02_veh07 --to openlabel --annotations
-    """
+    """Write a recording in the format of another tool."""
     from loop.export import ExportRequest
     from pipelines.export import frames_range, run
 
