@@ -355,7 +355,7 @@ def test_real_packets_equal_the_clouds_of_another_decoder(
 ) -> None:
     """Nebula cuts turns elsewhere and rounds azimuths; points agree to 5 mm, none is missing."""
     folder = shared_data(f"rosbag2_db3/nebula_velodyne_{sensor}")
-    (bag,) = (path for path in folder.iterdir() if path.is_dir())
+    (bag,) = (path.parent for path in folder.glob("*/metadata.yaml"))
     recording = open_recording(bag)
     assert recording.motion == "raw"
     sweeps = list(recording.sweeps())
@@ -372,7 +372,7 @@ def test_real_packets_equal_the_clouds_of_another_decoder(
 def test_real_packets_in_a_capture_equal_those_in_a_bag(tmp_path: Path) -> None:
     """The decoder's own reader of captures gives the same points, cut where it cuts."""
     folder = shared_data("rosbag2_db3/nebula_velodyne_vlp16")
-    (bag,) = (path for path in folder.iterdir() if path.is_dir())
+    (bag,) = (path.parent for path in folder.glob("*/metadata.yaml"))
     datagrams = []
     for _, _, data in _messages(bag):
         _, packets = packets_velodyne._scan_packets(data, "cdr")
