@@ -24,7 +24,7 @@ def store_sweeps(
     watch: SweepWatch,
     parts: Parts,
     workers: int = 1,
-    part_points: int = PART_POINTS,
+    part_points: int | None = None,
 ) -> SweepsSummary:
     """Write the sweeps file of a recording; goes on where a killed pass left its last part.
 
@@ -36,11 +36,12 @@ def store_sweeps(
         watch: sees every sweep once, in order.
         parts: where finished parts are kept.
         workers: threads that encode beside the one that reads.
-        part_points: a part ends with the sweep that brings it to so many points.
+        part_points: a part ends with the sweep that brings it to so many points; None: PART_POINTS.
 
     Raises:
         DataError: if a sweep cannot be stored.
     """
+    part_points = part_points or PART_POINTS
     known = _known(opened)
     told = len(opened.damage)
     writer = SweepWriter(

@@ -59,7 +59,8 @@ class SweepFile:
         self.key = key
         self._handle = store.open(key)
         try:
-            self._file = pq.ParquetFile(self._handle)
+            # Parquet knows exactly what it wants; reading ahead would fetch half a sweep more.
+            self._file = pq.ParquetFile(getattr(self._handle, "raw", self._handle))
             meta = json.loads((self._file.metadata.metadata or {})[META_KEY])
             index = _read_index(self._file.metadata)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +14,10 @@ from scene.calibration import Calibration
 from scene.errors import DataError, FormatError, FrameError, NotFoundError
 from scene.pose import SE3, Trajectory
 from scene.sweep import Sweep
+from storage import codec
 from storage.local import LocalStore
+from storage.s3_client import RangeReader
+from storage.store import ObjectStat
 from storage.sweeps import SweepFile, read_poses, write_poses, write_sweeps
 
 KEY = "sweeps/a.parquet"
@@ -203,3 +207,29 @@ def test_full_rate_poses_come_back_exactly(store: LocalStore, trajectory: Trajec
     store.put("poses/b.parquet", b"text")
     with pytest.raises(FormatError, match=r"poses/b\.parquet: not a Starloop pose file"):
         read_poses(store, "poses/b.parquet")
+
+
+def test_reading_a_sweep_fetches_little_more_than_its_bytes(
+    tmp_path: Path, trajectory: Trajectory
+) -> None:
+    """Counted where an S3 store asks the server for ranges."""
+    local = LocalStore(tmp_path)
+    big = [sweep(index, 100_000) for index in range(5)]
+    write_sweeps(local, KEY, big, trajectory, CALIBRATION, sensor="lidar_top")
+    fetched: list[int] = []
+
+    class Remote(LocalStore):
+        def open(self, key: str) -> BinaryIO:
+            def read_range(stat: ObjectStat, start: int, length: int) -> bytes:
+                fetched.append(length)
+                return local.get_range(stat.key, start, length)
+
+            return io.BufferedReader(RangeReader(read_range, local.stat(key)), 1 << 18)
+
+    with SweepFile(Remote(tmp_path), KEY) as file:
+        assert sum(fetched) < 100_000  # the footer
+        for index in (3, 0, 4):
+            fetched.clear()
+            assert len(file.read(index)) == len(big[index])
+            assert sum(fetched) <= 1.01 * len(codec.encode(big[index]))
+            assert len(fetched) <= 2
