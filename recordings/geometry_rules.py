@@ -105,7 +105,9 @@ class GeometryRules:
         if not look.sampled:
             return
         self._sampled += look.num_points
-        self._sampled_far += sweep_kernels.count_beyond(look.sweep.points_ego_m, _MAX_MEDIAN_M)
+        if look.num_far:
+            points = look.sweep.points_ego_m
+            self._sampled_far += sweep_kernels.count_beyond(points, _MAX_MEDIAN_M)
         if (height_m := ground_height_m(look)) is not None:
             self._ground.append((look.timestamp_ns, height_m))
 

@@ -17,13 +17,24 @@ _HEIGHT_BINS = 2000  # of a centimetre
 
 
 @numba.njit(cache=True)
+def any_beyond(points_m: Float32, limit_m: float) -> bool:
+    """Return whether a coordinate of (N, 3) contiguous points is larger, or no number at all."""
+    limit = np.float32(limit_m)
+    count = np.uint32(0)
+    values = points_m.reshape(-1)
+    for i in range(len(values)):  # without a way out, so that it runs eight at a time
+        count += np.uint32(not (abs(values[i]) < limit))  # comparisons with NaN are false
+    return bool(count > 0)
+
+
+@numba.njit(cache=True)
 def count_beyond(points_m: Float32, limit_m: float) -> int:
     """Return how many points are not within `limit_m` of the origin, or no numbers at all."""
     count = 0
     squared_limit = np.float32(limit_m * limit_m)
     for i in range(len(points_m)):
         x, y, z = points_m[i, 0], points_m[i, 1], points_m[i, 2]
-        count += not (x * x + y * y + z * z < squared_limit)  # comparisons with NaN are false
+        count += not (x * x + y * y + z * z < squared_limit)
     return count
 
 

@@ -74,8 +74,10 @@ class SweepLook:
             self._measure(sweep)
 
     def _measure(self, sweep: Sweep) -> None:
-        beyond = sweep_kernels.count_beyond(sweep.points_ego_m, FAR_M)
-        if beyond:
+        points = np.ascontiguousarray(sweep.points_ego_m)
+        # A point beyond FAR_M has a coordinate beyond FAR_M / sqrt(3): almost never.
+        if sweep_kernels.any_beyond(points, FAR_M / 2):
+            beyond = sweep_kernels.count_beyond(points, FAR_M)
             self.num_not_finite = int((~np.isfinite(sweep.points_ego_m)).any(axis=1).sum())
             self.num_far = beyond - self.num_not_finite
         low, high, saturated, first, last = sweep_kernels.extremes(sweep.intensity, sweep.offset_ns)
