@@ -59,6 +59,7 @@ class NuScenesWriter(Writer):
         self._annotations: list[Record] = []
         self._instances: dict[str, Record] = {}
         self._shots: list[_Shot] = []
+        self._categories = dict.fromkeys(CATEGORIES.values())
         self._scene = _token("scene", recording.recording)
         self._log = _token("log", recording.recording)
         self._mounting = self.ego_SE3_lidar @ _quarter_turns(self.ego_SE3_lidar)
@@ -114,7 +115,7 @@ class NuScenesWriter(Writer):
             "instance": list(self._instances.values()),
             "category": [
                 {"token": _token("category", n), "name": n, "description": "", "index": i}
-                for i, n in enumerate(CATEGORIES.values())
+                for i, n in enumerate(self._categories)
             ],
             "attribute": [],
             "visibility": [
@@ -225,13 +226,15 @@ class NuScenesWriter(Writer):
     def _instance(self, track: str, category: str) -> str:
         """Return the token of a track: the track's own id where that is one of nuScenes."""
         is_token = len(track) == 32 and set(track) <= set("0123456789abcdef")
+        named = CATEGORIES.get(category, category)
+        self._categories.setdefault(named)
         token = track if is_token else _token("instance", self._scene, track)
         if not is_token:
             self.lose("track ids: instances have tokens; tracks stay apart")
         known = self._instances.setdefault(
-            token, {"token": token, "category_token": _token("category", CATEGORIES[category])}
+            token, {"token": token, "category_token": _token("category", named)}
         )
-        if known["category_token"] != _token("category", CATEGORIES[category]):
+        if known["category_token"] != _token("category", named):
             self.lose("changes of category within a track: an instance has one category")
         return token
 

@@ -17,10 +17,11 @@ from recordings.recording import Recording
 from scene.box import Boxes
 from scene.image import Image
 from scene.pose import SE3
-from scene.taxonomy import CATEGORIES, CATEGORY_NAMES
+from scene.taxonomy import CATEGORY
 
 EGO: Final = "map/ego"
 _NUM_SHADES: Final = 256
+_GREY: Final = (150, 150, 150)
 _MEDIA: Final = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
@@ -91,7 +92,9 @@ class RerunWriter(Writer):
         names = [
             _label(str(c), str(t)) for c, t in zip(boxes.category, boxes.track_id, strict=True)
         ]
-        colors = [CATEGORIES[CATEGORY_NAMES.index(str(c))].color_rgb for c in boxes.category]
+        colors = [
+            CATEGORY[c].color_rgb if c in CATEGORY else _GREY for c in boxes.category.tolist()
+        ]
         self._log.log(
             f"{EGO}/boxes",
             rr.Boxes3D(

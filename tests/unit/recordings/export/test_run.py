@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +202,17 @@ def test_images_by_reference_are_fetched(tmp_path: Path) -> None:
     assert result.num_images == 5
     assert any(line.startswith("images of front_camera") for line in result.losses)
     assert len(list((tmp_path / "o/sensors/cameras/front_camera").glob("*.jpg"))) == 5
+
+
+def test_a_category_of_nobody_else_keeps_its_name(tmp_path: Path) -> None:
+    source = TinyRecording()
+    assert source.ground_truth is not None
+    source.ground_truth = {
+        time: replace(boxes, category=np.full(len(boxes), "scooter"))
+        for time, boxes in source.ground_truth.items()
+    }
+    for to in ("nuscenes", "av2", "kitti", "openlabel", "mcap"):
+        assert export_recording(source, to, tmp_path / to).num_boxes == 16
+    names = json.loads((tmp_path / "nuscenes/v1.0-starloop/category.json").read_text())
+    assert names[-1]["name"] == "scooter"
+    assert "Scooter" in (tmp_path / "kitti/label_02/0000.txt").read_text()
