@@ -42,8 +42,7 @@ class LocalStore:
         self._locks, self._partial = self.root / ".locks", self.root / ".partial"
         self._etags: dict[tuple[int, int], tuple[str, str]] = {}
         try:
-            for folder in (self._locks, self._partial):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
             self._sweep()
         except OSError as error:
             raise StoreError(f"{self.root}: cannot be used as a store: {error}") from error
@@ -137,6 +136,7 @@ class LocalStore:
     def _lock(self, key: str) -> Iterator[None]:
         """Keep other threads and processes from changing the key; dies with the process."""
         shard = zlib.crc32(key.encode("utf-8", "surrogateescape")) % _NUM_LOCKS
+        self._locks.mkdir(exist_ok=True)
         with (self._locks / f"{shard:02d}").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -165,6 +165,7 @@ class LocalStore:
     @contextmanager
     def _temporary(self, folder: Path) -> Iterator[Path]:
         """Give a hidden path from which a file can be renamed into the folder."""
+        self._partial.mkdir(exist_ok=True)
         same_disk = folder.stat().st_dev == self._partial.stat().st_dev
         path = (self._partial if same_disk else folder) / f".{secrets.token_hex(8)}.part"
         try:
@@ -174,7 +175,7 @@ class LocalStore:
 
     def _sweep(self) -> None:
         """Remove what writers left that were killed long ago."""
-        for path in self._partial.iterdir():
+        for path in self._partial.glob("*"):
             with suppress(FileNotFoundError):
                 if time.time_ns() - path.stat().st_mtime_ns > _ABANDONED_NS:
                     path.unlink()

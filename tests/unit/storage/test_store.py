@@ -171,3 +171,11 @@ def test_config_round_trip_and_secret() -> None:
 def test_an_absent_server_is_named() -> None:
     with pytest.raises(StoreError, match=r"http://127\.0\.0\.1:9.*check the endpoint"):
         open_store(StoreConfig("s3://bucket/x", "http://127.0.0.1:9", "a", "b"))
+
+
+def test_a_folder_that_is_only_read_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "drive.mcap").write_bytes(b"points")
+    store = LocalStore(tmp_path)
+    assert [stat.key for stat in store.list()] == ["drive.mcap"]
+    assert store.get("drive.mcap") == b"points"
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.mcap"]
