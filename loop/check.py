@@ -13,7 +13,7 @@ from recordings.fingerprint import resemblance
 from recordings.open import open_recording
 from recordings.prepare import prepare
 from recordings.quality import Facts, QualityCheck
-from recordings.recording import ASSUMED_POSES, Damage, Recording, Topic
+from recordings.recording import ASSUMED_POSES, Damage, Recording, Topic, losses
 from recordings.rules import Finding
 from scene.errors import DataError
 from scene.recording import RecordingId
@@ -160,8 +160,8 @@ def _read(opened: Recording, checked: Checked, progress: Progress) -> None:
     checked.num_poses = 0 if assumed else len(opened.trajectory)
     checked.num_boxes = sum(len(boxes) for boxes in truth.values())
     checked.signals = {signal.name: len(signal.timestamps_ns) for signal in opened.signals}
-    checked.topics, checked.damage = list(opened.topics), list(opened.damage)
-    checked.findings = check.finish()
+    checked.topics, checked.damage = list(opened.topics), losses(opened.damage)
+    checked.findings = check.finish(opened.damage)
     checked.fingerprint = check.fingerprint
 
 

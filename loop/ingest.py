@@ -24,7 +24,7 @@ from recordings.discovery import Source
 from recordings.open import open_recording
 from recordings.prepare import prepare
 from recordings.quality import Finding
-from recordings.recording import Recording
+from recordings.recording import Recording, losses
 from reporting.pictures import bev_png
 from scene.errors import DataError
 from scene.image import Image
@@ -134,10 +134,10 @@ class _Ingest:
                 summary = self._spool_sweeps(opened) if lidar else None
                 self._spool_images(opened)
         except DataError as error:
-            found = tuple(self.watch.check.finish()) if opened is not None else ()
+            found = tuple(self.watch.check.finish(opened.damage)) if opened is not None else ()
             damage = _problem(opened, ()) if opened is not None else ""
             return self._finish(opened, None, found, damage or streams.unused(opened) or str(error))
-        findings = (*self.watch.check.finish(), *self._duplicates(summary))
+        findings = (*self.watch.check.finish(opened.damage), *self._duplicates(summary))
         if summary is None:
             summary = streams.summary_of(opened, self.spool)
             self.watch.times = streams.times_of(opened)
@@ -312,9 +312,10 @@ def frame_rows(sweeps: SweepFile, opened: Recording) -> pa.Table:
 
 def _problem(opened: Recording, findings: tuple[Finding, ...]) -> str:
     """Return one line that says why the recording is quarantined; empty if it is not."""
-    if opened.damage:
-        first = opened.damage[0]
-        more = f" (and {len(opened.damage) - 1} more)" if len(opened.damage) > 1 else ""
+    damage = losses(opened.damage)
+    if damage:
+        first = damage[0]
+        more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
         return f"{first.where}: {first.what}; lost: {first.lost}{more}"
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:

@@ -175,27 +175,30 @@ def fleet(folder: Path, seed: int) -> None:
     generate(folder, seed)
 
 
-@main.command()
+_CHECK_HELP = """Check recordings without ingesting them: what is in them, what is wrong, what to do.
+
+PATHS are files or folders of any format that Starloop reads; a folder may hold many
+recordings. Nothing is written anywhere. The rules are those of `starloop ingest`: an error
+would quarantine the recording, a warning would not. Damage is what could not be read.
+
+\b
+  starloop check drive.mcap           one recording
+  starloop check /data/uploads        every recording below a folder
+  starloop check --json drive.bag     for scripts
+  starloop check --rules              all rules, see also docs/rules.md
+
+\b
+Exit code: 0 clean or warnings, 1 errors or damage, 2 not readable.
+"""
+
+
+@main.command(help=_CHECK_HELP)
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--rules", is_flag=True, help="List all rules and what to do about each.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.pass_obj
 def check(settings: Settings, paths: tuple[Path, ...], rules: bool, as_json: bool) -> None:
-    r"""Check recordings without ingesting them: what is in them, what is wrong, what to do.
-
-    PATHS are files or folders of any format that Starloop reads; a folder may hold many
-    recordings. Nothing is written anywhere. The rules are those of `starloop ingest`: an error
-    would quarantine the recording, a warning would not. Damage is what could not be read.
-
-    \b
-      starloop check drive.mcap           one recording
-      starloop check /data/uploads        every recording below a folder
-      starloop check --json drive.bag     for scripts
-      starloop check --rules              all rules, see also docs/rules.md
-
-    \b
-    Exit code: 0 clean or warnings, 1 errors or damage, 2 not readable.
-    """
+    """Print what is in recordings and what is wrong with them."""
     from pipelines.check import print_rules, run
 
     if not rules and not paths:

@@ -212,7 +212,7 @@ class PointTimes:
     def _say(self, where: str, what: str, lost: str = "per-point times") -> None:
         if not self._said:  # it will be the same with every sweep: said once
             self._said = True
-            self._damage.append(Damage(where, what, lost))
+            self._damage.append(Damage(where, what, lost, rule="REC019"))
 
 
 def _ends(time: NDArray[np.generic]) -> tuple[int | float, int | float] | None:

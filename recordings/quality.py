@@ -6,7 +6,7 @@ about a tenth of what reading and storing a sweep does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -28,6 +28,7 @@ from recordings.geometry_rules import GeometryRules
 from recordings.label_rules import LabelRules
 from recordings.motion_rules import MotionRules
 from recordings.pose_rules import PoseRules
+from recordings.recording import Damage
 from recordings.rules import Facts, Finding, Rule
 from recordings.signal_rules import check_signals
 from recordings.sweep_look import SweepLook
@@ -105,8 +106,17 @@ class QualityCheck:
         """Words of the sweeps so far; see `recordings.fingerprint`."""
         return self._content.fingerprint.words()
 
-    def finish(self) -> list[Finding]:
-        """Return everything found, errors first."""
+    def finish(self, damage: Sequence[Damage] = ()) -> list[Finding]:
+        """Return everything found, errors first.
+
+        Args:
+            damage: what the reader noted; that with a rule becomes a finding.
+        """
         found = [finding for rules in self._streaming for finding in rules.finish()]
         found += [finding for check in _AT_REST for finding in check(self._facts)]
+        found += [
+            RULES[entry.rule].found(f"{entry.where}: {entry.what}; lost: {entry.lost}")
+            for entry in damage
+            if entry.rule
+        ]
         return sorted(found, key=lambda finding: (finding.severity, finding.code))

@@ -36,11 +36,14 @@ class Damage:
         where: file with offset, or topic.
         what: what is wrong there.
         lost: what the recording lacks because of it.
+        rule: code of the sanity rule it is reported under, where the loss is no reason to keep the
+            recording out of the loop; empty for all other damage, which does.
     """
 
     where: str
     what: str
     lost: str
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,11 @@ class Recording(ABC):
     def images(self) -> Iterator[Image]:
         """Yield camera images in time order, one at a time in memory."""
         return iter(())
+
+
+def losses(damage: Sequence[Damage]) -> list[Damage]:
+    """Return the damage that keeps a recording out of the loop."""
+    return [entry for entry in damage if not entry.rule]
 
 
 def identity_trajectory(timestamps_ns: Sequence[int]) -> Trajectory:

@@ -148,6 +148,7 @@ def test_times_that_fit_no_unit_are_dropped_and_that_is_said_once() -> None:
         assert times.offsets_ns(within_packets, STAMP + sweep * PERIOD, "a.pcd", "t") is None
     assert len(damage) == 1
     assert damage[0].where == "a.pcd"
+    assert damage[0].rule == "REC019"  # a doubt, no reason to quarantine the drive
     assert "'t' (1.29946e+06 of uint32) fit a sweep period of 0.100 s" in damage[0].what
 
 
