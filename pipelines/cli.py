@@ -175,7 +175,7 @@ def fleet(folder: Path, seed: int) -> None:
     generate(folder, seed)
 
 
-_CHECK_HELP = """Check recordings without ingesting them: what is in them, what is wrong, what to do.
+_CHECK_HELP = """Check recordings without ingesting them: what is in them, what is wrong with it.
 
 PATHS are files or folders of any format that Starloop reads; a folder may hold many
 recordings. Nothing is written anywhere. The rules are those of `starloop ingest`: an error
