@@ -1,4 +1,4 @@
-"""Blocking checks of sweeps: the sanity rules of `recordings.quality`, one check a subject."""
+"""Blocking checks of sweeps: the rules of `recordings.rules.quality`, one check a subject."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import dagster as dg
 
 from assets.partitions import RECORDINGS
-from recordings.quality import SUBJECTS, Finding
+from recordings.rules.quality import SUBJECTS, Finding
 
 _WHAT: Final = {
     "content": "The recording holds sweeps or other data, and nothing twice.",

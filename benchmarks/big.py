@@ -63,7 +63,7 @@ def child() -> None:
 
 def _count_decoded() -> list[int]:
     """Return a list that grows with every cloud that is made a sweep."""
-    from recordings.sweep_builder import SweepBuilder
+    from recordings.geometry.sweep_builder import SweepBuilder
 
     decoded: list[int] = []
     build = SweepBuilder.build

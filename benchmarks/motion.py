@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.harness import BenchRow, interleave
-from recordings.deskew import compensate
+from recordings.geometry.deskew import compensate
 from scene.pose import Trajectory, quat_to_matrix, slerp
 from scene.sweep import Sweep
 from tests.support.turning_lidar import Drive, off_the_walls_m, raw_sweep

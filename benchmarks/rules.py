@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.drive import write_drive
 from benchmarks.harness import BenchRow, interleave
 from recordings.open import open_recording
-from recordings.quality import RULES, Facts, QualityCheck
+from recordings.rules.quality import RULES, Facts, QualityCheck
 from scene.recording import RecordingId
 from scene.sweep import Sweep
 from storage.local import LocalStore

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loop.config import IngestConfig
-from recordings.content_rules import duplicate_findings
 from recordings.discovery import group_keys
-from recordings.fingerprint import resemblance
 from recordings.open import open_recording
 from recordings.prepare import prepare
-from recordings.quality import Facts, QualityCheck
 from recordings.recording import ASSUMED_POSES, Damage, Recording, Topic, losses
-from recordings.rules import Finding
+from recordings.rules.content_rules import duplicate_findings
+from recordings.rules.fingerprint import resemblance
+from recordings.rules.quality import Facts, QualityCheck
+from recordings.rules.rule import Finding
 from scene.errors import DataError
 from scene.recording import RecordingId
 

@@ -1,6 +1,6 @@
 """Is a recording there already, whole or in part, under whatever name?
 
-Table `fingerprints` holds up to 64 words a recording (`recordings.fingerprint`). A new one asks
+Table `fingerprints` holds up to 64 words each (`recordings.rules.fingerprint`). A new one asks
 for the rows that have one of its own words: no sweep is read, and nothing of recordings that have
 no moment in common.
 """
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from recordings.content_rules import duplicate_findings
-from recordings.fingerprint import resemblance
-from recordings.rules import Finding
+from recordings.rules.content_rules import duplicate_findings
+from recordings.rules.fingerprint import resemblance
+from recordings.rules.rule import Finding
 from scene.recording import RecordingId
 from storage import schemas
 from storage.tables import Tables

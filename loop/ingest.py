@@ -19,12 +19,12 @@ from loop.parts import Parts
 from loop.sweep_pass import store_sweeps
 from loop.sweep_watch import SweepWatch
 from loop.workspace import Workspace
-from recordings import odometry
 from recordings.discovery import Source
+from recordings.geometry import odometry
 from recordings.open import open_recording
 from recordings.prepare import prepare
-from recordings.quality import Finding
 from recordings.recording import Recording, losses
+from recordings.rules.quality import Finding
 from reporting.pictures import bev_png
 from scene.errors import DataError
 from scene.image import Image

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from loop.workspace import Workspace
-from recordings.deskew import undo
+from recordings.geometry.deskew import undo
 from recordings.prepare import DESKEWED_BY_US
 from recordings.recording import Damage, Recording
 from scene.box import Boxes

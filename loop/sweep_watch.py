@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from recordings.quality import Facts, QualityCheck
 from recordings.recording import Recording
+from recordings.rules.quality import Facts, QualityCheck
 from scene.box import Boxes, count_points
 from scene.sweep import Sweep
 

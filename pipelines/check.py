@@ -19,8 +19,8 @@ from rich.table import Table
 from loop.check import Checked, Upload, check_uploads, uploads_at
 from loop.config import IngestConfig
 from pipelines.settings import Settings
-from recordings.quality import RULES, SUBJECTS
 from recordings.recording import Topic
+from recordings.rules.quality import RULES, SUBJECTS
 
 _COLOR: Final = {"error": "red", "unreadable": "red", "warning": "yellow", "clean": "green"}
 _MAX_ROWS: Final = 20

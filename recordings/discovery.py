@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from recordings import lerobot_parts, nuscenes_scenes
+from recordings.datasets import lerobot_parts, nuscenes_scenes
 from recordings.uploads import Cache, Folder, Read, Rule, Stat, by_group
 from scene.recording import RecordingId
 
@@ -33,7 +33,7 @@ _TRACKING: Final = re.compile(
 _CAPTURES: Final = re.compile(r"(?P<part>[^/]+)\.pcap(?:ng)?|[^/]+\.json")
 # To let uploads of a further format be found, add its rule here; the first that matches wins. Where
 # one folder holds many recordings (episodes, scenes), `parts` tells them from the keys (`by_group`)
-# or from the format's own index files (`Folder.index`, see `recordings.nuscenes_scenes`).
+# or from the format's own index files (`Folder.index`, see `recordings.datasets.nuscenes_scenes`).
 RULES: Final = (
     Rule(
         "Argoverse 2 log",

@@ -138,60 +138,61 @@ def _is_nuscenes(folder: Path) -> bool:
 
 FORMATS: Final = (
     Format(
-        "argoverse2", "Argoverse 2 log folder", "recordings.argoverse2:open_argoverse2",
+        "argoverse2", "Argoverse 2 log folder", "recordings.datasets.argoverse2:open_argoverse2",
         is_folder=_is_argoverse2,
     ),
     Format(
-        "kitti", "KITTI raw drive folder", "recordings.kitti:open_kitti",
+        "kitti", "KITTI raw drive folder", "recordings.datasets.kitti:open_kitti",
         is_folder=_is_kitti_raw,
     ),
     Format(
-        "lerobot", "LeRobot data set (an episode of it)", "recordings.lerobot:open_lerobot",
+        "lerobot", "LeRobot data set (an episode of it)",
+        "recordings.datasets.lerobot:open_lerobot",
         is_folder=_is_lerobot,
     ),
     Format(
         "kitti_object", "KITTI object benchmark folder (training/)",
-        "recordings.kitti_object:open_kitti_object", is_folder=_is_kitti_object,
+        "recordings.datasets.kitti_object:open_kitti_object", is_folder=_is_kitti_object,
     ),
     Format(
         "kitti_tracking", "KITTI tracking benchmark folder (training/)",
-        "recordings.kitti_tracking:open_kitti_tracking", is_folder=_is_kitti_tracking,
+        "recordings.datasets.kitti_tracking:open_kitti_tracking", is_folder=_is_kitti_tracking,
     ),
     Format(
-        "pandaset", "PandaSet sequence folder", "recordings.pandaset:open_pandaset",
+        "pandaset", "PandaSet sequence folder", "recordings.datasets.pandaset:open_pandaset",
         is_folder=_is_pandaset,
     ),
     Format(
-        "nuscenes", "nuScenes data set folder", "recordings.nuscenes:open_nuscenes",
+        "nuscenes", "nuScenes data set folder", "recordings.datasets.nuscenes:open_nuscenes",
         is_folder=_is_nuscenes,
     ),
     Format(
         "mcap", "ROS 2 MCAP, Foxglove MCAP (a file or a rosbag2 folder)",
-        "recordings.mcap:open_mcap",
+        "recordings.logs.mcap:open_mcap",
         is_file=is_mcap, is_folder=_holds(is_mcap),
     ),
     Format(
         "rosbag2", "ROS 2 SQLite bag (.db3, a file or a rosbag2 folder)",
-        "recordings.rosbag2:open_rosbag2", is_file=is_rosbag2, is_folder=_holds(is_rosbag2),
+        "recordings.logs.rosbag2:open_rosbag2", is_file=is_rosbag2, is_folder=_holds(is_rosbag2),
     ),
     Format(
-        "rosbag1", "ROS 1 bag", "recordings.rosbag1:open_rosbag1",
+        "rosbag1", "ROS 1 bag", "recordings.logs.rosbag1:open_rosbag1",
         is_file=lambda start: start.startswith(b"#ROSBAG V"),
     ),
     Format(
         "pcap", "lidar packets in a pcap or pcapng capture (Velodyne, Ouster)",
-        "recordings.pcap:open_pcap", is_file=is_pcap, is_folder=_holds(is_pcap),
+        "recordings.logs.pcap:open_pcap", is_file=is_pcap, is_folder=_holds(is_pcap),
     ),
     Format(
-        "pcd", "PCD file or folder", "recordings.clouds:open_pcd",
+        "pcd", "PCD file or folder", "recordings.clouds.recording:open_pcd",
         is_file=is_pcd, is_folder=_holds(is_pcd),
     ),
     Format(
-        "ply", "PLY file or folder", "recordings.clouds:open_ply",
+        "ply", "PLY file or folder", "recordings.clouds.recording:open_ply",
         is_file=is_ply, is_folder=_holds(is_ply),
     ),
     Format(
-        "las", "LAS/LAZ file or folder", "recordings.clouds:open_las",
+        "las", "LAS/LAZ file or folder", "recordings.clouds.recording:open_las",
         is_file=is_las, is_folder=_holds(is_las),
     ),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from recordings.float_clouds import describe_floats
+from recordings.datasets.float_clouds import describe_floats
 from recordings.formats import FORMATS, files_in, head
 from recordings.recording import Recording
 from scene.errors import FormatError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final, Literal
 
-from recordings.deskew import DeskewedRecording
-from recordings.odometry import with_odometry
+from recordings.geometry.deskew import DeskewedRecording
+from recordings.geometry.odometry import with_odometry
 from recordings.recording import ASSUMED_POSES, Recording
 
 DeskewMode = Literal["auto", "never", "always"]

@@ -207,7 +207,7 @@ def write_sweeps(
         step_m: resolution of coordinates, see `storage.codec`.
         motion: whether the points are motion compensated, see `scene.sweep`.
         compensated_by: who did that: "source" or "ingest"; what ingest did can be undone with the
-            stored poses, see `recordings.deskew.undo`.
+            stored poses, see `recordings.geometry.deskew.undo`.
         workers: threads that encode beside the one that reads.
 
     Raises:

@@ -15,9 +15,9 @@ from typing import Final, TextIO
 
 import numpy as np
 
+from recordings.datasets.kitti_oxts import EARTH_RADIUS_M
+from recordings.datasets.kitti_rig import EGO_SE3_VELODYNE
 from recordings.export.writer import Frame, Writer
-from recordings.kitti_oxts import EARTH_RADIUS_M
-from recordings.kitti_rig import EGO_SE3_VELODYNE
 from recordings.recording import Recording
 from scene.box import Boxes
 from scene.pose import SE3, wrap_angle
@@ -99,7 +99,7 @@ class KittiWriter(Writer):
     def _oxts_line(self, map_SE3_ego: SE3) -> str:
         """Return the OXTS record of a pose: the first one is put at latitude and longitude zero.
 
-        Inverse of `recordings.kitti_poses`; there is no IMU, so its place is that of the velodyne.
+        Inverse of `datasets.kitti_poses`; there is no IMU, so its place is that of the velodyne.
         """
         if self._first is None:
             self._first = map_SE3_ego

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from recordings.export.writer import Frame, Writer
-from recordings.frames import EGO_NAMES, MAP_NAMES
+from recordings.logs.frames import EGO_NAMES, MAP_NAMES
 from recordings.recording import Recording
 from scene.image import Image
 from scene.pose import SE3, Trajectory, quat_to_matrix

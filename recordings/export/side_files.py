@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from recordings import boxes_file
+from recordings.clouds import boxes_file
 from recordings.export.writer import Frame
 from recordings.recording import Recording
 from scene.box import Boxes

@@ -13,9 +13,9 @@ from loop.export import ExportRequest, run_export
 from loop.ingest import ingest_recording
 from loop.landing import register, scan
 from loop.workspace import Workspace
+from recordings.clouds.pcd_file import read_points
 from recordings.export.run import export_recording
 from recordings.open import open_recording
-from recordings.pcd_file import read_points
 from scene.box import count_points
 from scene.recording import RecordingId
 from storage.open import StoreConfig

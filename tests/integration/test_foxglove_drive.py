@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recordings.mcap import McapRecording
+from recordings.logs.mcap import McapRecording
 from recordings.open import open_recording
 from recordings.recording import Recording
 from scene.box import Boxes, count_points

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recordings.log_file import LogFile
-from recordings.mcap_file import McapFile
+from recordings.logs.log_file import LogFile
+from recordings.logs.mcap_file import McapFile
+from recordings.logs.rosbag1_file import BagFile
+from recordings.logs.rosbag2_file import SqliteBag
 from recordings.open import open_recording
 from recordings.recording import Damage, Recording
-from recordings.rosbag1_file import BagFile
-from recordings.rosbag2_file import SqliteBag
 from tests.support.shared_data import shared_data
 
 NAV2 = "mcap/nav2_turtlebot.mcap"

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow.feather
 import pytest
 
+from recordings.clouds.pcd_file import read_points
+from recordings.datasets.kitti import EGO_SE3_VELODYNE, KittiRecording
+from recordings.datasets.kitti_poses import _relative_poses
+from recordings.datasets.kitti_text import read_numbers
 from recordings.discovery import group_keys
-from recordings.kitti import EGO_SE3_VELODYNE, KittiRecording
-from recordings.kitti_poses import _relative_poses
-from recordings.kitti_text import read_numbers
-from recordings.mcap import McapRecording
-from recordings.mcap_file import McapFile
+from recordings.logs.mcap import McapRecording
+from recordings.logs.mcap_file import McapFile
 from recordings.open import open_recording
-from recordings.pcd_file import read_points
-from recordings.quality import Facts, QualityCheck
 from recordings.recording import Damage, Recording
+from recordings.rules.quality import Facts, QualityCheck
 from scene.box import Boxes, count_points, points_in_boxes
 from scene.errors import FormatError
 from scene.recording import RecordingId

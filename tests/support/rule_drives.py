@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from recordings.quality import Facts, Finding, QualityCheck
+from recordings.rules.quality import Facts, Finding, QualityCheck
 from scene.box import Boxes
 from scene.calibration import Calibration, Intrinsics
 from scene.pose import SE3, Trajectory

@@ -7,8 +7,8 @@ from io import BytesIO
 
 import numpy as np
 
+from recordings.geometry.tracks import with_velocities
 from recordings.recording import Damage, Recording
-from recordings.tracks import with_velocities
 from scene.box import Boxes
 from scene.calibration import Calibration, Intrinsics
 from scene.image import Image

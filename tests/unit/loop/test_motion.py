@@ -16,8 +16,8 @@ from loop.parts import Parts
 from loop.sweep_pass import store_sweeps
 from loop.sweep_watch import SweepWatch
 from loop.workspace import Workspace
-from recordings.deskew import DeskewedRecording, undo
-from recordings.mcap import McapRecording
+from recordings.geometry.deskew import DeskewedRecording, undo
+from recordings.logs.mcap import McapRecording
 from scene.pose import SE3
 from scene.recording import RecordingId
 from scene.sweep import Sweep

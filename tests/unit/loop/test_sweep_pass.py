@@ -13,8 +13,8 @@ import pytest
 from loop.parts import Parts, freeze, thaw
 from loop.sweep_pass import store_sweeps
 from loop.sweep_watch import SweepWatch
-from recordings.log import LogRecording
-from recordings.mcap import McapRecording
+from recordings.logs.log import LogRecording
+from recordings.logs.mcap import McapRecording
 from scene.pose import SE3
 from scene.recording import RecordingId
 from scene.sweep import Sweep
@@ -82,7 +82,7 @@ def run(drive: Path, folder: Path, store: LocalStore, **how: int) -> tuple[str, 
 def test_a_killed_pass_goes_on_and_ends_the_same(
     drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_bytes: int, workers: int
 ) -> None:
-    monkeypatch.setattr("recordings.log.CACHE_BYTES", keep_bytes)
+    monkeypatch.setattr("recordings.logs.log.CACHE_BYTES", keep_bytes)
     whole, _, calm = run(drive, tmp_path, LocalStore(tmp_path / "a"))
     store = LocalStore(tmp_path / "b")
     with pytest.raises(Killed):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recordings.clouds.pcd_file import read_points
 from recordings.export.run import export_recording
-from recordings.pcd_file import read_points
 from scene.box import Boxes
 from scene.pose import SE3
 from tests.support.box_proof import assert_same_boxes

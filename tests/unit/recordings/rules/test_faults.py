@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recordings.quality import RULES, SUBJECTS
 from recordings.recording import ASSUMED_CLOCK, ASSUMED_POSES, ODOMETRY_POSES
-from recordings.rules import Finding
+from recordings.rules.quality import RULES, SUBJECTS
+from recordings.rules.rule import Finding
 from scene.box import Boxes
 from scene.pose import SE3, Trajectory
 from scene.sweep import Sweep

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from recordings.fingerprint import NUM_WORDS, Fingerprint, resemblance
-from recordings.sweep_look import SweepLook
+from recordings.rules.fingerprint import NUM_WORDS, Fingerprint, resemblance
+from recordings.rules.sweep_look import SweepLook
 from scene.sweep import Sweep
 from storage import codec
 from tests.support.rule_drives import EGO_SE3_LIDAR, Drive, drive

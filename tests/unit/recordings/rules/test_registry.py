@@ -6,10 +6,10 @@ import pkgutil
 import re
 from importlib import import_module
 
-import recordings
-from recordings.quality import RULES, SUBJECTS
-from recordings.rules import Rule
-from recordings.rules_page import PAGE, page
+import recordings.rules
+from recordings.rules.page import PAGE, page
+from recordings.rules.quality import RULES, SUBJECTS
+from recordings.rules.rule import Rule
 
 
 def test_codes_are_unique_and_texts_are_one_line() -> None:
@@ -25,9 +25,9 @@ def test_codes_are_unique_and_texts_are_one_line() -> None:
 def test_every_rule_that_is_written_is_listed() -> None:
     written = {
         value.code
-        for module in pkgutil.iter_modules(recordings.__path__)
+        for module in pkgutil.iter_modules(recordings.rules.__path__)
         if module.name.endswith("_rules")
-        for value in vars(import_module(f"recordings.{module.name}")).values()
+        for value in vars(import_module(f"recordings.rules.{module.name}")).values()
         if isinstance(value, Rule)
     }
     assert written == set(RULES)
@@ -40,4 +40,4 @@ def test_meanings_of_the_first_codes_stay() -> None:
 
 
 def test_the_page_in_the_docs_is_the_registry() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m recordings.rules_page"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m recordings.rules.page"

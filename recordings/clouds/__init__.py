@@ -1,0 +1,1 @@
+"""Files of points: PCD, PLY, LAS, alone or in folders with poses."""

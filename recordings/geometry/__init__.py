@@ -1,0 +1,1 @@
+"""From columns and poses to canonical sweeps: times, frames, motion, cameras."""

@@ -1,0 +1,1 @@
+"""Logs of robots: containers (MCAP, rosbag2, ROS 1, pcap), encodings, and what they add up to."""

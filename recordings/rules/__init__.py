@@ -1,0 +1,1 @@
+"""Sanity rules: what can be wrong with a recording, by subject."""
