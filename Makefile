@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV) || { echo "install the venv module: apt-get install python3-venv"; exit 1; }
 	@$(PIP) install -c constraints.txt --upgrade pip setuptools wheel
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[train,dev]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[train,las,odometry,packets,dev]'
 	@touch $@
 
 demo: $(READY) ## One turn of the loop on a generated fleet; DATA=path runs it on your recordings
@@ -38,7 +38,7 @@ check: $(READY) ## Format, lint, types, import contracts, unit tests
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/pytest -q -n 2
 
-test: check oracle ## Everything: checks, unit, integration and end-to-end tests
+test: oracle check ## Everything: checks, unit, integration and end-to-end tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "integration or e2e"
 
 format: $(READY) ## Format the code
@@ -48,15 +48,15 @@ format: $(READY) ## Format the code
 oracle: $(VENV)/.oracle ## Official devkits and clients that tests compare with
 
 $(VENV)/.oracle: $(READY)
-	@$(PIP) install -c constraints.txt -e '.[oracle,packets]' --no-build-isolation
-	@$(PIP) install -c constraints.txt --no-deps nuscenes-devkit==1.2.0 vcd==6.0.3
+	@$(PIP) install -c constraints.txt -e '.[oracle]' --no-build-isolation
+	@$(PIP) install -c constraints.txt --no-deps nuscenes-devkit==1.2.0 vcd==6.0.3 av2==0.3.6
 	@$(PIP) install --no-deps --upgrade --target $(VENV)/oracles av2==0.2.1
 	@touch $@
 
-peers: $(VENV)/.peers ## The libraries that benchmarks and some tests compare with (1 GB)
+peers: $(VENV)/.peers ## The libraries that benchmarks and some tests compare with (1.4 GB)
 
 $(VENV)/.peers: $(VENV)/.oracle
-	@$(PIP) install -c constraints.txt -e '.[bench]' --no-build-isolation
+	@$(PIP) install -c constraints.txt -e '.[bench,rerun]' --no-build-isolation
 	@touch $@
 
 bench: peers ## Print our figures beside named peers', measured interleaved in this run
