@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recordings.formats import is_zstd
 from recordings.logs import log_batches
@@ -129,7 +130,7 @@ class Scan:
         self.detections: dict[str, list[tuple[str, int, Boxes]]] = {}
         self.cameras: dict[str, Intrinsics] = {}
         self._room_bytes = keep_bytes
-        self._last_block: bytes | None = None
+        self._last_block: bytes | NDArray[np.uint8] | None = None
         self.last_ns: int | None = None
         for number, file in enumerate(files):
             self._walk(number, file, damage)
@@ -183,9 +184,11 @@ class Scan:
         return [Damage(file.path.name, what, lost)] if lost else []
 
     def _keep(self, stream: Stream, log_time_ns: int, data: memoryview) -> None:
-        """Keep a message: as a view where its block is one piece of memory that never changes."""
-        whole = data.obj
-        if not isinstance(whole, bytes):
+        """Keep a message: as a view where its block lies in memory that never changes."""
+        whole: Any = data.obj
+        if isinstance(whole, np.ndarray) and not whole.flags.writeable:
+            whole = whole if whole.base is None else whole.base  # the slab it is cut from
+        if not isinstance(whole, bytes | np.ndarray):
             data, whole = memoryview(bytes(data)), None
             self._room_bytes -= len(data)
         elif whole is not self._last_block:

@@ -6,13 +6,20 @@ Sizes in a file are never trusted: nothing larger than `MAX_BYTES` comes out.
 from __future__ import annotations
 
 import bz2
+import threading
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from scene.errors import FormatError
 
 MAX_BYTES: Final = 2**31
 _PIECE: Final = 4096
+_SLAB_BYTES: Final = 32 * 2**20
+_LEAST_IN_SLAB: Final = 2**18
+_SLABS: Final = threading.local()  # each thread cuts from a slab of its own
 _Bytes = bytes | memoryview
 _T = TypeVar("_T")
 
@@ -88,16 +95,37 @@ def _of(table: Mapping[str, _T], compression: str) -> _T:
     return table[compression]
 
 
-def _zstd_all(packed: memoryview, size: int) -> bytes:
+def _zstd_all(packed: memoryview, size: int) -> _Bytes:
     import zstandard
 
     try:
         # A frame that announces more would be allocated before it is looked at.
         if zstandard.frame_content_size(packed) > size:
             raise FormatError(f"zstd: the frame announces more than {size} bytes")
-        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
+        if size < _LEAST_IN_SLAB:
+            return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
+        room = _room(size)
+        with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
+            found = stream.readinto(room)
+            if found == size and stream.read(1):
+                raise FormatError(f"zstd: more than {size} bytes come out")
     except zstandard.ZstdError as error:
         raise FormatError(f"zstd: {error}") from error
+    room.flags.writeable = False
+    return room.data[:found]
+
+
+def _room(size: int) -> NDArray[np.uint8]:
+    """Return memory that nobody else uses.
+
+    It is cut from slabs of huge pages: clouds that are kept would else cost a page fault every
+    4 KB, together as much as decompressing them.
+    """
+    slab, used = getattr(_SLABS, "open", (None, 0))
+    if slab is None or used + size > len(slab):
+        slab, used = np.empty(max(size, _SLAB_BYTES), np.uint8), 0
+    _SLABS.open = (slab, used + size)
+    return slab[used : used + size]
 
 
 def _lz4_all(packed: memoryview, size: int) -> bytes:
@@ -128,7 +156,7 @@ def _lz4_stream() -> _Stream:
     return lz4.frame.LZ4FrameDecompressor()
 
 
-_ALL: Final[dict[str, Callable[[memoryview, int], bytes]]] = {
+_ALL: Final[dict[str, Callable[[memoryview, int], _Bytes]]] = {
     "zstd": _zstd_all, "lz4": _lz4_all, "bz2": _bz2_all,
 }  # fmt: skip
 _STREAMS: Final[dict[str, Callable[[], _Stream]]] = {
