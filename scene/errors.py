@@ -3,6 +3,7 @@
 StarloopError
 ├── DataError            a recording, box or manifest is not what it claims to be
 │   ├── FormatError      no reader recognises the bytes, or the bytes break their own format
+│   │   └── CutShortError    a file ends before everything it announces is there
 │   ├── FrameError       a coordinate frame is missing, disconnected or asked for outside its time
 │   └── ShapeError       an array has the wrong shape or type
 ├── StoreError           the object store or a table could not do what was asked
@@ -27,6 +28,18 @@ class DataError(StarloopError):
 
 class FormatError(DataError):
     """No reader recognises the bytes, or the bytes break their own format."""
+
+
+class CutShortError(FormatError):
+    """A file ends before everything it announces is there; its beginning can be read.
+
+    Attributes:
+        num_found: how many whole points there are.
+    """
+
+    def __init__(self, message: str, num_found: int) -> None:
+        super().__init__(message)
+        self.num_found = num_found
 
 
 class FrameError(DataError):

@@ -54,12 +54,13 @@ class CloudFormat:
     Attributes:
         title: as in "no PCD file".
         read_head: raises FormatError if the head is broken.
-        read_points: gives the points minus an origin; raises FormatError if they are broken.
+        read_points: gives the points minus an origin, at most so many; raises FormatError if they
+            are broken, CutShortError if so many of the first are not.
     """
 
     title: str
     read_head: Callable[[Path], CloudHead]
-    read_points: Callable[[Path, Float64], RawPoints]
+    read_points: Callable[[Path, Float64, int | None], RawPoints]
 
 
 def xyz_minus(columns: Sequence[NDArray[Any]], origin_m: Float64) -> Float32:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from recordings.clouds.cloud_head import CloudHead
 from recordings.geometry.points import RawPoints
-from scene.errors import FormatError
+from scene.errors import CutShortError, FormatError
 from scene.types import Float64
 
 _LEAP_SECONDS: Final = 18  # GPS is ahead of UTC, since 2017
 _GPS_EPOCH_S: Final = 315_964_800  # 1980-01-06 in seconds since 1970
 _STANDARD_OFFSET_S: Final = 1_000_000_000  # "adjusted standard GPS time" is less by this
 _MAX_SWEEP_S: Final = 2.0
-_CHUNK_POINTS: Final = 500_000
+_CHUNK_POINTS: Final = 50_000  # as LAZ packs them: what is whole before a cut is had
 _MAX_RECORD_BYTES: Final = 4096
 _HEADER_BYTES: Final = 375
 # By point format: bytes of the fields that the standard names, and where GPS time is.
@@ -95,7 +95,7 @@ def read_head(path: Path) -> CloudHead:
     return CloudHead(header.num_points, near_m=near, time_ns=time_ns)
 
 
-def read_points(path: Path, origin_m: Float64) -> RawPoints:
+def read_points(path: Path, origin_m: Float64, most: int | None = None) -> RawPoints:
     """Read the points.
 
     Times are given as nanoseconds after the first point where all lie within 2 s, as those of a
@@ -104,17 +104,20 @@ def read_points(path: Path, origin_m: Float64) -> RawPoints:
     Args:
         path: the file.
         origin_m: (3,) subtracted from the coordinates before they become float32.
+        most: read only so many of the first points.
 
     Raises:
-        FormatError: if points are missing or cannot be unpacked.
+        FormatError: if the points cannot be unpacked.
+        CutShortError: if points are missing.
     """
     header = read_header(path)
     timed = "gps_time" in (header.dtype.names or ())
-    count, at = header.num_points, 0
+    count = header.num_points if most is None else min(header.num_points, most)
+    at = 0
     xyz, intensity = np.empty((count, 3), dtype=np.float32), np.empty(count, dtype=np.uint16)
     times = np.empty(count if timed else 0)
     with path.open("rb") as stream:
-        for rows in _records(stream, header, _CHUNK_POINTS, path):
+        for rows in _records(stream, replace(header, num_points=count), _CHUNK_POINTS, path):
             here = slice(at, at + len(rows))
             for axis, name in enumerate("XYZ"):
                 shift = header.offset_m[axis] - origin_m[axis]
@@ -144,10 +147,6 @@ def _header(data: bytes, stream: BufferedReader, size: int, name: str) -> LasHea
         (not 227 <= header_bytes <= data_start <= size, f"points at byte {data_start} of {size}"),
         (num_records * 54 > data_start - header_bytes, f"{num_records} records in its head"),
         (not np.isfinite(numbers[:6]).all() or not numbers[:3].all(), "a scale or offset is wrong"),
-        (
-            not packed and count * record_bytes > size - data_start,
-            f"cut off: {count} points of {record_bytes} bytes announced, {size - data_start} found",
-        ),
     ]
     for wrong, message in problems:
         if wrong:
@@ -194,10 +193,13 @@ def _records(
         count = min(left, most)
         data = bytearray(count * header.dtype.itemsize)
         if unpack is None:
-            if stream.readinto(data) < len(data):
-                raise FormatError(f"{path.name}: breaks off {left} points before its end")
+            found = stream.readinto(data)
+            if found < len(data):
+                whole = header.num_points - left + found // header.dtype.itemsize
+                what = f"cut off: {header.num_points} points announced, {whole} found"
+                raise CutShortError(f"{path.name}: {what}", whole)
         else:
-            _guarded(lambda data=data: unpack.decompress_many(data), path, left)
+            _guarded(lambda data=data: unpack.decompress_many(data), path, header, left)
         yield np.frombuffer(data, header.dtype)
         left -= count
 
@@ -210,18 +212,19 @@ def _unpacker(stream: BufferedReader, laszip: bytes, path: Path) -> Any:
             f"{path.name}: LAZ needs the package lazrs: pip install 'starloop[las]' (or unpack it: "
             "`laszip`)"
         ) from error
-    return _guarded(lambda: lazrs.LasZipDecompressor(stream, laszip), path, 0)  # pyright: ignore
+    return _guarded(lambda: lazrs.LasZipDecompressor(stream, laszip), path)  # pyright: ignore
 
 
-def _guarded(call: Any, path: Path, left: int) -> Any:
+def _guarded(call: Any, path: Path, header: LasHeader | None = None, left: int = 0) -> Any:
     """Call into lazrs; its errors, and panics, which are no `Exception`, become ours."""
     try:
         return call()
     except BaseException as error:
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             what = f"{left} points before its end" if left else "at its head"
-            raise FormatError(
-                f"{path.name}: the compressed points break off {what} ({error})"
+            raise CutShortError(
+                f"{path.name}: the compressed points break off {what} ({error})",
+                header.num_points - left if header else 0,
             ) from error
         raise
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recordings.clouds.cloud_head import CloudHead, place_of, xyz_minus
 from recordings.geometry.point_times import TIME_NAMES
 from recordings.geometry.points import INTENSITY_NAMES, RING_NAMES, RawPoints, pick
-from scene.errors import FormatError
+from scene.errors import CutShortError, FormatError
 from scene.pose import SE3
 from scene.types import Float64
 
@@ -84,9 +84,11 @@ def _first_points(path: Path, header: PcdHeader) -> NDArray[Any]:
     return _DECODE[header.encoding](memoryview(data), some, path.name)
 
 
-def _table(path: Path) -> tuple[PcdHeader, NDArray[Any]]:
+def _table(path: Path, most: int | None = None) -> tuple[PcdHeader, NDArray[Any]]:
     data = path.read_bytes()
     header = _header(data, path.name)
+    if most is not None:
+        header = replace(header, num_points=min(header.num_points, most))
     return header, _DECODE[header.encoding](
         memoryview(data)[header.data_start :], header, path.name
     )
@@ -96,17 +98,19 @@ def _xyz(table: NDArray[Any]) -> list[NDArray[Any]]:
     return [table[name] for name in "xyz"]
 
 
-def read_points(path: Path, origin_m: Float64 | None = None) -> RawPoints:
+def read_points(path: Path, origin_m: Float64 | None = None, most: int | None = None) -> RawPoints:
     """Read the points in the sensor frame, NaN included.
 
     Args:
         path: the file.
         origin_m: (3,) subtracted from the coordinates before they become float32.
+        most: read only so many of the first points.
 
     Raises:
-        FormatError: if the file is no PCD file, or holds fewer points than it announces.
+        FormatError: if the file is no PCD file.
+        CutShortError: if it holds fewer points than it announces.
     """
-    header, table = _table(path)
+    header, table = _table(path, most)
     names = [name for name in header.dtype.names or () if not header.dtype[name].shape]
     xyz = xyz_minus(_xyz(table), np.zeros(3) if origin_m is None else origin_m)
     chosen = [pick(names, wanted) for wanted in (INTENSITY_NAMES, RING_NAMES, TIME_NAMES)]
@@ -184,12 +188,14 @@ def _decode_ascii(body: memoryview, header: PcdHeader, name: str) -> NDArray[Any
             raise FormatError(f"{name}: a value among the points is not a number") from error
     columns = [(key, int(np.prod(header.dtype[key].shape, dtype=int))) for key in _names(header)]
     per_point = sum(count for _, count in columns)
-    if len(values) != per_point * header.num_points:
-        raise FormatError(
+    if len(values) < per_point * header.num_points:
+        found = len(values) // per_point
+        raise CutShortError(
             f"{name}: {header.num_points} points of {per_point} values announced, "
-            f"{len(values)} values found"
+            f"{len(values)} values found ({found} points)",
+            max(found - 1, 0),  # the last number may be cut in two
         )
-    rows = values.reshape(header.num_points, per_point)
+    rows = values[: per_point * header.num_points].reshape(header.num_points, per_point)
     table = np.zeros(header.num_points, header.dtype)
     at = 0
     for key, count in columns:
@@ -202,9 +208,11 @@ def _decode_ascii(body: memoryview, header: PcdHeader, name: str) -> NDArray[Any
 def _decode_binary(body: memoryview, header: PcdHeader, name: str) -> NDArray[Any]:
     needed = header.num_points * header.dtype.itemsize
     if len(body) < needed:
-        raise FormatError(
+        found = len(body) // header.dtype.itemsize
+        raise CutShortError(
             f"{name}: {header.num_points} points of {header.dtype.itemsize} bytes announced, "
-            f"{len(body)} bytes found ({len(body) // header.dtype.itemsize} points)"
+            f"{len(body)} bytes found ({found} points)",
+            found,
         )
     return np.frombuffer(body, header.dtype, header.num_points)
 

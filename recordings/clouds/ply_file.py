@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ from recordings.clouds import ply_kernels
 from recordings.clouds.cloud_head import CloudHead, place_of, xyz_minus
 from recordings.geometry.point_times import TIME_NAMES
 from recordings.geometry.points import INTENSITY_NAMES, RING_NAMES, RawPoints, pick
-from scene.errors import FormatError
+from scene.errors import CutShortError, FormatError
 from scene.types import Float64
 
 _KINDS: Final = {
@@ -95,18 +95,23 @@ def read_head(path: Path) -> CloudHead:
     return CloudHead(header.vertex.count, near_m=near)
 
 
-def read_points(path: Path, origin_m: Float64) -> RawPoints:
+def read_points(path: Path, origin_m: Float64, most: int | None = None) -> RawPoints:
     """Read the vertices, NaN included.
 
     Args:
         path: the file.
         origin_m: (3,) subtracted from the coordinates before they become float32.
+        most: read only so many of the first vertices.
 
     Raises:
-        FormatError: if the file holds fewer vertices than it announces, or is no PLY file.
+        FormatError: if it is no PLY file.
+        CutShortError: if it holds fewer vertices than it announces.
     """
     data = path.read_bytes()
     header = _header(data, path.name)
+    if most is not None:
+        vertex = replace(header.vertex, count=min(header.vertex.count, most))
+        header = replace(header, vertex=vertex)
     table = _vertices(data[header.data_start :], header, path.name)
     plain = {_PREFIX.sub("", name.lower()): name for name in table}
     chosen = [pick(plain, wanted) for wanted in (INTENSITY_NAMES, RING_NAMES, TIME_NAMES)]
@@ -254,9 +259,8 @@ def _typed(values: Float64, kind: str) -> NDArray[Any]:
 
 
 def _too_short(name: str, element: _Element, done: int) -> FormatError:
-    return FormatError(
-        f"{name}: {element.count} of {element.name} announced, {done} found; the file is cut off"
-    )
+    what = f"{name}: {element.count} of {element.name} announced, {done} found; the file is cut off"
+    return CutShortError(what, done) if element.name == "vertex" else FormatError(what)
 
 
 def _first_xyz(path: Path, header: PlyHeader) -> list[NDArray[Any]]:

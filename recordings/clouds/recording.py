@@ -35,7 +35,7 @@ from recordings.recording import (
 )
 from scene.box import Boxes
 from scene.calibration import Calibration
-from scene.errors import FormatError
+from scene.errors import CutShortError, FormatError
 from scene.pose import SE3, Trajectory
 from scene.recording import RecordingId
 from scene.sweep import Sweep
@@ -94,13 +94,25 @@ class CloudRecording(Recording):
     def _read(self, file: _File, timestamp_ns: int) -> RawPoints:
         """Return the points of one file in the ego frame of their time."""
         if not file.head.in_map:
-            return self.kind.read_points(file.path, np.zeros(3))
+            return self._points(file, np.zeros(3))
         pose = self.trajectory.at(timestamp_ns)
-        raw = self.kind.read_points(file.path, pose.translation_m)
+        raw = self._points(file, pose.translation_m)
         if np.array_equal(pose.rotation, np.eye(3)):
             return raw
         turned = raw.xyz_m @ pose.rotation.astype(np.float32)  # the inverse, from the right
         return raw._replace(xyz_m=np.ascontiguousarray(turned))
+
+    def _points(self, file: _File, origin_m: Float64) -> RawPoints:
+        """Return the points of one file; of one that is cut short, those that are there."""
+        try:
+            return self.kind.read_points(file.path, origin_m, None)
+        except CutShortError as error:
+            if not error.num_found:
+                raise
+            raw = self.kind.read_points(file.path, origin_m, error.num_found)
+            lost = f"{file.head.num_points - error.num_found} of {file.head.num_points} points"
+            self.damage.append(Damage(file.path.name, str(error), lost))
+            return raw
 
     def _readable(self, paths: list[Path]) -> list[_File]:
         """Return the files whose head can be read."""

@@ -70,13 +70,17 @@ def test_a_folder_with_numbers_and_viewpoints(tmp_path: Path) -> None:
     assert recording.trajectory.at(500_000_000).translation_m.tolist() == [5, 2, 3]
 
 
-def test_bad_files_of_a_folder_are_damage(tmp_path: Path) -> None:
+def test_bad_files_of_a_folder_are_damage_and_what_is_there_of_a_cut_one_is_kept(
+    tmp_path: Path,
+) -> None:
     paths = [write_pcd(tmp_path / f"{i}.pcd", points(i)) for i in range(4)]
     paths[1].write_text("nothing")
     write_pcd(paths[2], points(2), announced=99)
     recording = PcdRecording(paths, RecordingId("folder"))
-    assert [sweep.timestamp_ns for sweep in recording.sweeps()] == [0, 300_000_000]
+    found = {sweep.timestamp_ns: len(sweep) for sweep in recording.sweeps()}
+    assert found == {0: 25, 200_000_000: 25, 300_000_000: 25}
     assert [note.where for note in recording.damage] == ["1.pcd", "2.pcd"]
+    assert recording.damage[1].lost == "74 of 99 points"
     assert "map" in recording.calibration.assumed
 
 
