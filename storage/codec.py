@@ -8,7 +8,7 @@ plane is compressed with zstd. `lossless` keeps order and float bits instead. Ve
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,8 @@ _SCRAMBLED_M: Final = 2.0
 _SHARED_TIME: Final = 4  # a table of times pays when so many points share one
 _SAMPLES: Final = 512
 
-Places = NDArray[np.uint32]
+Order = NDArray[np.uint32]
+_Integer = TypeVar("_Integer", bound=np.integer[Any])
 
 
 def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = False) -> bytes:
@@ -65,21 +66,21 @@ def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = Fal
         raise DataError(f"sweep {sweep.timestamp_ns}: {len(sweep)} points, at most {MAX_POINTS}")
     if lossless:
         _refuse(sweep, np.inf)
-        place = np.arange(len(sweep), dtype=np.uint32)
+        order = np.arange(len(sweep), dtype=np.uint32)
         planes = [
             plane
             for column in (*sweep.points_ego_m.T, sweep.intensity)
             for plane in byte_planes(np.ascontiguousarray(column).view(np.uint32))
         ]
     else:
-        sweep, place, planes = _quantised(sweep, step_m)
+        sweep, order, planes = _quantised(sweep, step_m)
     flags = LOSSLESS if lossless else 0
     if sweep.ring is not None:
         flags |= HAS_RING
-        planes += integer_planes(_put(sweep.ring, place))
+        planes += integer_planes(_taken(sweep.ring, order, np.uint32))
     time_step_ns = 1
     if sweep.offset_ns.any():
-        times = _times(sweep, place)
+        times = _times(sweep, order)
         flags |= HAS_TIME | (0 if times.step_ns else TIME_TABLE)
         planes += times.planes
         time_step_ns = times.step_ns
@@ -118,46 +119,62 @@ def decode(data: bytes, timestamp_ns: int) -> Sweep:
     return Sweep(timestamp_ns, points, intensity, offset_ns, ring)
 
 
-def _quantised(sweep: Sweep, step_m: float) -> tuple[Sweep, Places, list[Plane]]:
-    """Return the sweep, the place of each of its points, and x, y, z and intensity as planes.
+def _quantised(sweep: Sweep, step_m: float) -> tuple[Sweep, Order, list[Plane]]:
+    """Return the sweep, the order of its points, and x, y, z and intensity as planes.
 
     Files of spinning lidars are in firing order, so grouping by ring puts neighbours side by
     side. Where that leaves them far apart (a shuffled cloud), points are sorted by ring and
     azimuth first.
     """
+    steps, level = _rounded(sweep, step_m)
+    order = _grouped(sweep.ring, len(sweep))
+    axes = _axes(steps, order)
+    if _is_scrambled(axes, step_m):
+        sweep = _sorted(sweep)
+        steps, level = _rounded(sweep, step_m)
+        order = np.arange(len(sweep), dtype=np.uint32)
+        axes = _axes(steps, order)
+    planes = [plane for axis in axes for plane in difference_planes(axis)]
+    return sweep, order, [*planes, _taken(level, order, np.uint8)]
+
+
+def _rounded(sweep: Sweep, step_m: float) -> tuple[NDArray[np.int32], Plane]:
+    """Return (N, 3) coordinates in steps and (N,) levels of intensity.
+
+    Raises:
+        DataError: if one cannot be stored.
+    """
     from storage import codec_kernels
 
-    place = _places(sweep.ring, len(sweep))
-    steps = np.empty((3, len(sweep)), np.int32)
-    level = np.empty(len(sweep), np.uint8)
-
-    def quantise() -> int:
-        return codec_kernels.quantise(
-            sweep.points_ego_m, sweep.intensity, place, 1.0 / step_m,
-            np.float32(_INTENSITY_LEVELS), float(_MAX_STEPS), steps[0], steps[1], steps[2], level,
-        )  # fmt: skip
-
-    if quantise():
+    steps, level = np.empty((len(sweep), 3), np.int32), np.empty(len(sweep), np.uint8)
+    points = np.ascontiguousarray(sweep.points_ego_m).reshape(-1)
+    fits = codec_kernels.quantise(points, 1.0 / step_m, float(_MAX_STEPS), steps.reshape(-1))
+    bright = codec_kernels.levels(sweep.intensity, np.float32(_INTENSITY_LEVELS), level)
+    if not (fits and bright):
         _refuse(sweep, _MAX_STEPS * step_m)
-    if _is_scrambled(steps, step_m):
-        sweep = _sorted(sweep)
-        place = np.arange(len(sweep), dtype=np.uint32)
-        quantise()
-    planes = [plane for axis in steps for plane in difference_planes(axis)]
-    return sweep, place, [*planes, level]
+    return steps, level
 
 
-def _places(ring: NDArray[np.uint16] | None, count: int) -> Places:
-    """Return the (N,) places that group equal rings and keep the order inside each."""
+def _grouped(ring: NDArray[np.uint16] | None, count: int) -> Order:
+    """Return the (N,) order that groups equal rings and keeps that inside each."""
     from storage import codec_kernels
 
     if ring is None or not count:
         return np.arange(count, dtype=np.uint32)
     starts = np.zeros(int(ring.max()) + 1, np.uint32)
     codec_kernels.count_rings(ring, starts)
-    place = np.empty(count, np.uint32)
-    codec_kernels.group(ring, starts, place)
-    return place
+    order = np.empty(count, np.uint32)
+    codec_kernels.group(ring, starts, order)
+    return order
+
+
+def _axes(steps: NDArray[np.int32], order: Order) -> NDArray[np.int32]:
+    """Return (N, 3) coordinates as (3, N), in their order."""
+    from storage import codec_kernels
+
+    axes = np.empty((3, len(steps)), np.int32)
+    codec_kernels.take_points(steps, order, *axes)
+    return axes
 
 
 def _is_scrambled(steps: NDArray[np.int32], step_m: float) -> bool:
@@ -183,13 +200,13 @@ def _sorted(sweep: Sweep) -> Sweep:
     )
 
 
-def _put(values: NDArray[np.generic], place: Places) -> NDArray[np.uint32]:
-    """Return (N,) integers at their places, modulo 2**32."""
+def _taken(values: NDArray[np.generic], order: Order, kind: type[_Integer]) -> NDArray[_Integer]:
+    """Return (N,) integers in their order, modulo what the type holds."""
     from storage import codec_kernels
 
-    placed = np.empty(len(values), np.uint32)
-    codec_kernels.put(values, place, placed)
-    return placed
+    taken = np.empty(len(values), kind)
+    codec_kernels.take(values, order, taken)
+    return taken
 
 
 class _Times(NamedTuple):
@@ -199,7 +216,7 @@ class _Times(NamedTuple):
     planes: list[Plane]
 
 
-def _times(sweep: Sweep, place: Places) -> _Times:
+def _times(sweep: Sweep, order: Order) -> _Times:
     """Return the times as numbers of distinct times where many points share one, else as steps.
 
     A lidar fires a column at once, and every ring sees the same columns again.
@@ -209,13 +226,14 @@ def _times(sweep: Sweep, place: Places) -> _Times:
     offset_ns = sweep.offset_ns
     table = np.empty(len(offset_ns) // _SHARED_TIME, np.int32)
     number = np.empty(len(offset_ns), np.uint32)
-    count = codec_kernels.number_times(offset_ns, table, place, number)
+    count = codec_kernels.number_times(offset_ns, table, number)
     if count >= 0:
+        number = _taken(number, order, np.uint32)
         return _Times(0, [*difference_planes(table[:count]), *integer_planes(number)])
-    placed = _put(offset_ns.view(np.uint32), place).view(np.int32)
-    step_ns = _time_step(placed)
+    ordered = _taken(offset_ns, order, np.int32)
+    step_ns = _time_step(ordered)
     rest = np.empty(len(offset_ns), np.uint32)
-    codec_kernels.divide(placed, step_ns, number, rest)
+    codec_kernels.divide(ordered, step_ns, number, rest)
     return _Times(step_ns, [*integer_planes(number), *integer_planes(rest)])
 
 

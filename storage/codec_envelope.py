@@ -147,7 +147,7 @@ def _streams(data: bytes, header: Header, start: int) -> list[bytes]:
         raise FormatError("point codec: stream sizes do not add up to the length of the bytes")
     streams = []
     for raw, stored in sizes:
-        if raw > 4 * header.num_points:
+        if raw > 4 * max(header.num_points, 1):  # an empty sweep names a usual difference too
             raise FormatError(f"point codec: a stream of {raw} bytes at byte {start} is too large")
         streams.append(_decompress(data[start : start + stored], raw, start))
         start += stored

@@ -1,7 +1,7 @@
 """Inner loops of the point codec. Imported when first used: numba is slow to import.
 
-Loops that can be vectorised are kept apart from those that cannot: scattering points into their
-order is one, splitting differences into byte planes another.
+Loops that can be vectorised are kept apart from those that cannot: gathering points in their order
+is one, rounding them and splitting differences into byte planes are others.
 """
 
 from __future__ import annotations
@@ -30,18 +30,26 @@ def count_rings(ring, starts):  # pragma: no cover - compiled
 
 
 @numba.njit(cache=True, nogil=True)
-def group(ring, starts, place):  # pragma: no cover - compiled
-    """Write the (N,) places that group equal rings and keep the order inside each."""
+def group(ring, starts, order):  # pragma: no cover - compiled
+    """Write which of (N,) points come first when equal rings are grouped, the order inside kept."""
     for i in range(len(ring)):
-        place[i] = starts[ring[i]]
+        order[starts[ring[i]]] = i
         starts[ring[i]] += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def put(values, place, placed):  # pragma: no cover - compiled
-    """Write (N,) values at their places."""
-    for i in range(len(values)):
-        placed[place[i]] = values[i]
+def take(values, order, taken):  # pragma: no cover - compiled
+    """Write (N,) values in their order."""
+    for k in range(len(order)):
+        taken[k] = values[order[k]]
+
+
+@numba.njit(cache=True, nogil=True)
+def take_points(steps, order, x, y, z):  # pragma: no cover - compiled
+    """Write the columns of (N, 3) coordinates in their order."""
+    for k in range(len(order)):
+        i = order[k]
+        x[k], y[k], z[k] = steps[i, 0], steps[i, 1], steps[i, 2]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -55,7 +63,7 @@ def count_far(x, y, limit, stride):  # pragma: no cover - compiled
 
 
 @numba.njit(cache=True, nogil=True)
-def number_times(offset_ns, table_ns, place, number):  # pragma: no cover - compiled
+def number_times(offset_ns, table_ns, number):  # pragma: no cover - compiled
     """Number the distinct times of points that are in firing order; return how many there are.
 
     Times that go backwards, or more of them than fit the table, give -1.
@@ -63,8 +71,7 @@ def number_times(offset_ns, table_ns, place, number):  # pragma: no cover - comp
     Args:
         offset_ns: (N,) int32.
         table_ns: (M,) int32, to be filled with the distinct times.
-        place: (N,) where each point goes.
-        number: (N,) uint32, to be written at those places.
+        number: (N,) uint32, to be written.
     """
     last = np.int32(0)
     count = 0
@@ -76,42 +83,40 @@ def number_times(offset_ns, table_ns, place, number):  # pragma: no cover - comp
             table_ns[count] = time
             last = time
             count += 1
-        number[place[i]] = count - 1
+        number[i] = count - 1
     return count
 
 
 @numba.njit(cache=True, nogil=True)
-def quantise(
-    points_m, intensity, place, scale, top, max_steps, x, y, z, level
-):  # pragma: no cover - compiled
-    """Write rounded points at their places; return how many cannot be stored.
+def quantise(values_m, scale, max_steps, steps):  # pragma: no cover - compiled
+    """Write (M,) rounded coordinates; return whether all can be stored.
 
-    Comparisons with NaN are false, so NaN is counted too.
+    Comparisons with NaN are false, so NaN cannot.
 
     Args:
-        points_m: (N, 3) float32.
-        intensity: (N,) float32.
-        place: (N,) where each point goes.
+        values_m: (M,) float32.
         scale: float64, steps a meter.
-        top: float32, largest level of intensity.
-        max_steps: float64; coordinates must be smaller.
-        x: (N,) int32, to be written; also `y` and `z`.
-        y: see x.
-        z: see x.
-        level: (N,) uint8, to be written.
+        max_steps: float64; steps must be smaller.
+        steps: (M,) int32, to be written.
     """
-    bad = 0
-    for i in range(len(place)):
-        k = place[i]
-        east = (np.float64(points_m[i, 0]) * scale + _ROUND) - _ROUND
-        north = (np.float64(points_m[i, 1]) * scale + _ROUND) - _ROUND
-        up = (np.float64(points_m[i, 2]) * scale + _ROUND) - _ROUND
+    bad = np.int32(0)
+    for i in range(len(values_m)):
+        value = (np.float64(values_m[i]) * scale + _ROUND) - _ROUND
+        bad |= np.int32(0) if abs(value) < max_steps else np.int32(1)
+        steps[i] = np.int32(value)
+    return bad == 0
+
+
+@numba.njit(cache=True, nogil=True)
+def levels(intensity, top, level):  # pragma: no cover - compiled
+    """Write (N,) uint8 intensities from 0 to `top`, a float32; return whether all are in [0, 1]."""
+    bad = np.int32(0)
+    for i in range(len(intensity)):
         bright = intensity[i]
-        fine = (abs(east) < max_steps) & (abs(north) < max_steps) & (abs(up) < max_steps)
-        bad += not (fine & (bright >= np.float32(0.0)) & (bright <= np.float32(1.0)))
-        x[k], y[k], z[k] = np.int32(east), np.int32(north), np.int32(up)
-        level[k] = np.uint8(np.int32(np.rint(bright * top)))
-    return bad
+        fine = (bright >= np.float32(0.0)) & (bright <= np.float32(1.0))
+        bad |= np.int32(0) if fine else np.int32(1)
+        level[i] = np.uint8(np.int32(np.rint(bright * top)))
+    return bad == 0
 
 
 @numba.njit(cache=True, nogil=True)

@@ -50,6 +50,15 @@ def by_time(sweep: Sweep) -> np.ndarray:
     return np.lexsort((sweep.ring, sweep.offset_ns))
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_an_empty_sweep_with_rings_comes_back(lossless: bool) -> None:
+    nothing = np.zeros(0, np.float32)
+    empty = Sweep(7, nothing.reshape(0, 3), nothing, nothing.astype("i4"), nothing.astype("u2"))
+    back = codec.decode(codec.encode(empty, lossless=lossless), 7)
+    assert len(back) == 0
+    assert back.ring is not None
+
+
 def test_quantised_points_are_within_half_a_step_and_the_rest_is_exact() -> None:
     sweep = spinning()
     back = codec.decode(codec.encode(sweep), sweep.timestamp_ns)
