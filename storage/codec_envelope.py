@@ -25,6 +25,8 @@ VERSION: Final = 2
 LOSSLESS, HAS_RING, HAS_TIME, TIME_TABLE = 1, 2, 4, 8
 MAX_POINTS: Final = 1 << 26
 
+_BLOCK_HOLDS: Final = 1 << 17  # bytes that a zstd block may become, and those it takes at least
+_LEAST_BLOCK: Final = 4
 _HEADER = struct.Struct("<4sBBHIdI")  # magic, version, flags, streams, points, step_m, time_step_ns
 _STREAM = struct.Struct("<II")  # raw size, stored size
 _CRC = struct.Struct("<I")
@@ -159,7 +161,9 @@ def _decompress(stored: bytes, raw: int, at: int) -> bytes:
     if not raw:
         return b""
     try:
-        if zstandard.frame_content_size(stored) == raw:
+        # The decompressor takes the announced memory before it looks at the first block.
+        possible = len(stored) // _LEAST_BLOCK * _BLOCK_HOLDS
+        if zstandard.frame_content_size(stored) == raw <= possible:
             return _contexts.decompress(stored)
     except zstandard.ZstdError as error:
         raise FormatError(f"point codec: stream at byte {at}: {error}") from error
