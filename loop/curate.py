@@ -15,6 +15,7 @@ from curation.issues import Issue, trigger_for
 from curation.selection import Policy, frame_uncertainty, select_frames
 from curation.signal_triggers import fire_signals
 from curation.triggers import Drive, Event, ego_path, events_to_arrow, fire_all
+from loop.duplicates import groups_with_shared_moments
 from loop.predictions import predict_recording
 from loop.turns import champion_id, model_of_turn
 from loop.workspace import Workspace
@@ -90,7 +91,7 @@ class Splits:
 
     Attributes:
         frames: (recording, timestamp_ns, side), recordings in order of time.
-        unit: `recording`, or `segment` when there was only one recording.
+        unit: `recording`, or `segment` when there was only one recording, or only copies of one.
     """
 
     frames: tuple[tuple[str, int, str], ...]
@@ -104,9 +105,9 @@ class Splits:
 def splits(workspace: Workspace) -> Splits:
     """Return the split of every frame.
 
-    By recording, so that no drive is on both sides. With fewer than two recordings there is
-    nothing to hold out: then the end of the drive is held out, behind a gap, and the unit is
-    `segment`, which the report says is optimistic.
+    By recording, so that no drive is on both sides; recordings that share moments are on one side.
+    With fewer than two drives there is nothing to hold out: then the end of the drive is held
+    out, behind a gap, and the unit is `segment`, which the report says is optimistic.
     """
     names = [row["recording"] for row in usable_recordings(workspace)]
     rows = workspace.tables.read("frames", columns=["recording", "timestamp_ns"])
@@ -115,11 +116,13 @@ def splits(workspace: Workspace) -> Splits:
         if name in times:
             times[name].append(time)
     frames = [(name, time) for name in names for time in sorted(times[name])]
-    if len(names) >= 2:
-        side = assign_splits(names, workspace.config.test_share)
+    groups = groups_with_shared_moments(workspace.tables, names)
+    if len(names) - sum(len(group) - 1 for group in groups) >= 2:
+        side = assign_splits(names, workspace.config.test_share, groups)
         return Splits(tuple((name, time, side[name]) for name, time in frames), "recording")
+    frames.sort(key=lambda frame: (frame[1], frame[0]))  # copies hold the same moments
     cut = len(frames) - round(len(frames) * workspace.config.test_share)
-    gap = max(1, len(frames) // 20)
+    gap = max(len(names), len(frames) // 20)
     return Splits(
         tuple(
             (name, time, "test" if i >= cut else "train" if i < cut - gap else "gap")

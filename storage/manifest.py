@@ -146,29 +146,44 @@ class DatasetManifest:
         return arrow_to_boxes(rows) if rows.num_rows else {}
 
 
-def assign_splits(recordings: Sequence[str], test_share: float = 0.34) -> dict[str, str]:
+def assign_splits(
+    recordings: Sequence[str],
+    test_share: float = 0.34,
+    groups: Sequence[Sequence[str]] = (),
+) -> dict[str, str]:
     """Return `train` or `test` for each recording, decided by a hash of its name.
 
     A recording keeps its split when others are added, unless it was moved to give each split at
     least one recording: the lowest hash is always test and the highest always train (when there
-    are two or more).
+    are two or more). Recordings of a group count as one, with their highest hash: a newcomer that
+    joins a group can move it to train, never to test.
+
+    Args:
+        recordings: names.
+        test_share: share of the recordings that is held out, roughly.
+        groups: names that must be on one side; no name is in two groups.
 
     Raises:
         DataError: if the share is not between 0 and 1.
     """
     if not 0.0 < test_share < 1.0:
         raise DataError(f"test_share {test_share}: expected a number between 0 and 1")
-    place = {
-        name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2.0**64
-        for name in recordings
-    }
-    split = {name: "test" if place[name] < test_share else "train" for name in sorted(place)}
-    if len(split) > 1:
-        split[min(place, key=lambda name: (place[name], name))] = "test"
-        split[max(place, key=lambda name: (place[name], name))] = "train"
+    members: dict[str, tuple[str, ...]] = {name: (name,) for name in recordings}
+    for group in groups:
+        known = tuple(sorted(name for name in group if name in members))
+        members.update(dict.fromkeys(known, known))
+    place = {unit: max((_hash(name), name) for name in unit) for unit in set(members.values())}
+    side = {unit: "test" if at[0] < test_share else "train" for unit, at in place.items()}
+    if len(place) > 1:
+        side[min(place, key=lambda unit: place[unit])] = "test"
+        side[max(place, key=lambda unit: place[unit])] = "train"
     else:
-        split = dict.fromkeys(split, "train")
-    return split
+        side = dict.fromkeys(side, "train")
+    return {name: side[members[name]] for name in sorted(members)}
+
+
+def _hash(name: str) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2.0**64
 
 
 def _conform(table: pa.Table, schema: pa.Schema, what: str) -> pa.Table:

@@ -30,7 +30,7 @@ _MIN_SECTORS: Final = 6
 _UNKNOWN: Final = -1
 _STILL_SHARE: Final = 0.25
 _SLOT_NS: Final = 500_000_000
-_MIN_SHARED: Final = 4
+MIN_SHARED: Final = 4
 
 
 class Fingerprint:
@@ -81,7 +81,7 @@ def resemblance(words: Sequence[int], others: Mapping[str, Sequence[int]]) -> di
     found = {}
     for name, theirs in others.items():
         shared = len(mine & set(theirs))
-        if shared >= min(_MIN_SHARED, len(mine)) and shared:
+        if shared >= min(MIN_SHARED, len(mine)) and shared:
             found[name] = shared / len(mine)
     return found
 

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from loop.curate import EVALUATION, select, splits
+from loop.duplicates import groups_with_shared_moments, remember_fingerprint
 from loop.workspace import Workspace
+from scene.recording import RecordingId
 from storage import schemas
 from tests.support.workspaces import make_workspace
 
@@ -49,6 +51,51 @@ def test_new_recordings_move_no_old_one(tmp_path: Path) -> None:
     before = splits(recorded(tmp_path / "a", names[:8]))
     after = splits(recorded(tmp_path / "b", names))
     assert set(before.of("test")) <= set(after.of("test"))
+
+
+def share_moments(workspace: Workspace, words: dict[str, list[int]]) -> None:
+    for name, those in words.items():
+        remember_fingerprint(workspace.tables, RecordingId(name), those)
+
+
+def test_recordings_that_share_moments_are_on_one_side(tmp_path: Path) -> None:
+    """A chain: the cut in the middle has moments of both, which have none in common."""
+    names = [f"drive{i:02d}" for i in range(9)]
+    workspace = recorded(tmp_path, names)
+    alone = {name: side for name, _, side in splits(workspace).frames}
+    test = [name for name in names if alone[name] == "test"]
+    train = [name for name in names if alone[name] == "train"]
+    chain = [test[0], train[0], test[1]]
+    own = {name: [100 * i + k for k in range(10)] for i, name in enumerate(names)}
+    own[chain[1]] = [*own[chain[0]][:4], *own[chain[2]][:5]]
+    share_moments(workspace, own)
+    assert groups_with_shared_moments(workspace.tables, names) == [sorted(chain)]
+    side = {name: side for name, _, side in splits(workspace).frames}
+    assert [side[name] for name in chain] == ["train"] * 3
+    assert {name: side[name] for name in names if name not in chain[::2]} == {
+        name: alone[name] for name in names if name not in chain[::2]
+    }
+
+
+def test_few_words_in_common_by_chance_tie_nothing(tmp_path: Path) -> None:
+    workspace = recorded(tmp_path, ["a", "b", "c"])
+    share_moments(workspace, {"a": [1, 2, 3, 4, 5], "b": [1, 2, 3, 40, 50], "c": [7]})
+    assert groups_with_shared_moments(workspace.tables, ["a", "b", "c"]) == []
+    share_moments(workspace, {"b": [1, 2, 3, 4, 50], "c": [50]})
+    assert groups_with_shared_moments(workspace.tables, ["a", "b", "c"]) == [["a", "b", "c"]]
+    assert groups_with_shared_moments(workspace.tables, ["a", "c"]) == []
+
+
+def test_copies_of_one_drive_are_cut_at_one_time(tmp_path: Path) -> None:
+    workspace = recorded(tmp_path, ["a", "b"], frames=40)
+    rows = workspace.tables.read("frames", {"recording": "a"}).to_pylist()
+    copy = pa.Table.from_pylist([{**r, "recording": "b"} for r in rows], schema=schemas.FRAMES)
+    workspace.tables.replace("frames", copy, {"recording": "b"})
+    share_moments(workspace, {"a": [1, 2, 3, 4, 5], "b": [1, 2, 3, 4, 5]})
+    split = splits(workspace)
+    assert split.unit == "segment"
+    assert max(t for _, t in split.of("train")) < min(t for _, t in split.of("test"))
+    assert {name for name, _ in split.of("test")} == {name for name, _ in split.of("train")}
 
 
 def test_one_recording_is_cut_with_a_gap(tmp_path: Path) -> None:

@@ -162,6 +162,28 @@ def test_adding_recordings_moves_at_most_the_two_at_the_ends(old: set[str], new:
     assert sum(before[name] != after[name] for name in old) <= 2
 
 
+@given(names, st.lists(st.integers(0, 4), min_size=60, max_size=60))
+def test_a_group_is_on_one_side(recordings: set[str], labels: list[int]) -> None:
+    ordered = sorted(recordings)
+    groups = [[n for n, at in zip(ordered, labels, strict=False) if at == k] for k in range(5)]
+    split = assign_splits(ordered, groups=groups)
+    assert set(split) == recordings
+    assert all(len({split[name] for name in group}) <= 1 for group in groups)
+    if sum(map(bool, groups)) > 1:
+        assert set(split.values()) == {"train", "test"}
+
+
+def test_joining_a_group_moves_nothing_from_train_to_test() -> None:
+    drives = [f"drive-{i}" for i in range(200)]
+    before = assign_splits(drives)
+    groups = [[f"drive-{i}", f"copy-{i}"] for i in range(0, 200, 2)]
+    after = assign_splits([*drives, *(group[1] for group in groups)], groups=groups)
+    moved = {(before[name], after[name]) for name in drives if before[name] != after[name]}
+    assert moved == {("test", "train")}
+    assert all(after[drive] == after[copy] for drive, copy in groups)
+    assert all(before[name] == after[name] for name in drives[1::2])
+
+
 def test_the_share_is_about_kept() -> None:
     split = assign_splits([f"drive-{i}" for i in range(2000)], 0.34)
     assert 0.31 < list(split.values()).count("test") / 2000 < 0.37
