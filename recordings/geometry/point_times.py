@@ -127,13 +127,14 @@ def apply_rule(
     else:
         whole, rest_ns = None, 0
     if time.dtype.kind in "iu":
-        exact = time.astype(np.int64)
+        plain = time.dtype.isnative and time.dtype != np.uint64
+        exact = time if plain else time.astype(np.int64)
         start = int(exact.min()) if whole is None else whole
         fits = points_kernels.offsets_of_integers(
             exact, start, rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS
         )
     else:
-        real = time.astype(np.float64)
+        real = points_kernels.readable(time)
         first = float(real.min()) if whole is None else float(whole)
         fits = points_kernels.offsets_of_floats(
             real, first, rule.unit_ns, rest_ns, offset, _MAX_OFFSET_NS

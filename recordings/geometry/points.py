@@ -63,11 +63,13 @@ class IntensityScale:
         """Return (N,) float32 in [0, 1]; zeros where the recording has no intensity."""
         if intensity is None or count == 0:
             return np.zeros(count, dtype=np.float32)
-        values = intensity.astype(np.float32)
+        values = points_kernels.readable(intensity)
         if self._factor is None:
-            self._factor = self._choose(intensity.dtype, float(np.fmax.reduce(values)))
-        points_kernels.scale(values, np.float32(self._factor), values)
-        return values
+            largest = np.fmax.reduce(values.astype(np.float32))
+            self._factor = self._choose(intensity.dtype, float(largest))
+        scaled = np.empty(count, dtype=np.float32)
+        points_kernels.scale(values, np.float32(self._factor), scaled)
+        return scaled
 
     @staticmethod
     def _choose(dtype: np.dtype[np.generic], largest: float) -> float:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.types import Float32, Float64, Int64, Mask
+from scene.types import Float32, Mask
 
 MAX_SQUARED_RANGE_M2 = 1e10
+
+
+def readable(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return (N,) numbers of any driver as they are, or as float64 where no kernel can read them."""
+    dtype = values.dtype
+    native = dtype.isnative and dtype.kind in "iuf" and dtype.itemsize in (1, 2, 4, 8)
+    return values if native and dtype != np.float16 else values.astype(np.float64)
 
 
 @numba.njit(cache=True)
@@ -32,16 +41,16 @@ def place(
 
 
 @numba.njit(cache=True)
-def scale(values: Float32, factor: np.float32, scaled: Float32) -> None:
+def scale(values: NDArray[np.generic], factor: np.float32, scaled: Float32) -> None:
     """Write (N,) values times the factor, kept within [0, 1]; NaN becomes 0."""
     for i in range(len(values)):
-        value = values[i] * factor
+        value = np.float32(values[i]) * factor
         scaled[i] = min(value, np.float32(1.0)) if value > 0.0 else np.float32(0.0)
 
 
 @numba.njit(cache=True)
 def offsets_of_floats(
-    values: Float64,
+    values: NDArray[np.floating[Any]],
     whole: float,
     unit_ns: int,
     rest_ns: int,
@@ -50,7 +59,7 @@ def offsets_of_floats(
 ) -> bool:
     """Write (N,) nanoseconds after `whole` counts and `rest_ns`; False if one is not within."""
     for i in range(len(values)):
-        value = np.rint((values[i] - whole) * unit_ns) - rest_ns
+        value = np.rint((np.float64(values[i]) - whole) * unit_ns) - rest_ns
         if not abs(value) < limit_ns:
             return False
         offset_ns[i] = np.int32(value)
@@ -59,7 +68,7 @@ def offsets_of_floats(
 
 @numba.njit(cache=True)
 def offsets_of_integers(
-    values: Int64,
+    values: NDArray[np.integer[Any]],
     whole: int,
     unit_ns: int,
     rest_ns: int,
@@ -69,7 +78,7 @@ def offsets_of_integers(
     """Write (N,) nanoseconds after `whole` counts and `rest_ns`; False if one is not within."""
     most = limit_ns // unit_ns + 1  # so that the product cannot overflow
     for i in range(len(values)):
-        count = values[i] - whole
+        count = np.int64(values[i]) - whole
         if not -most <= count <= most:
             return False
         value = count * unit_ns - rest_ns
