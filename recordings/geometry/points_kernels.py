@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +12,7 @@ MAX_SQUARED_RANGE_M2 = 1e10
 
 
 def readable(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return (N,) numbers of any driver as they are, or as float64 where no kernel can read them."""
+    """Return (N,) numbers as they are, or as float64 where no kernel can read them."""
     dtype = values.dtype
     native = dtype.isnative and dtype.kind in "iuf" and dtype.itemsize in (1, 2, 4, 8)
     return values if native and dtype != np.float16 else values.astype(np.float64)
@@ -50,7 +48,7 @@ def scale(values: NDArray[np.generic], factor: np.float32, scaled: Float32) -> N
 
 @numba.njit(cache=True)
 def offsets_of_floats(
-    values: NDArray[np.floating[Any]],
+    values: NDArray[np.generic],
     whole: float,
     unit_ns: int,
     rest_ns: int,
@@ -68,7 +66,7 @@ def offsets_of_floats(
 
 @numba.njit(cache=True)
 def offsets_of_integers(
-    values: NDArray[np.integer[Any]],
+    values: NDArray[np.generic],
     whole: int,
     unit_ns: int,
     rest_ns: int,
