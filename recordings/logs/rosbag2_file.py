@@ -1,4 +1,4 @@
-"""rosbag2 SQLite container (.db3): reads rows in order and salvages what a damaged database holds.
+"""rosbag2 SQLite container (.db3): reads rows in time order, salvages damaged databases.
 
 The database is opened read-only and as it is: nothing is repaired in place, no journal is written.
 Tables: github.com/ros2/rosbag2, `rosbag2_storage_sqlite3`.
@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from recordings.formats import is_zstd
 from recordings.logs.log_file import Channel, Schema
+from recordings.logs.rosbag2_order import rows_in_order, time_order
 from recordings.logs.unpack import unpack_message
 from recordings.recording import Damage
 from scene.errors import FormatError
@@ -28,16 +29,18 @@ _RECOVER: Final = 'repair it: sqlite3 BAG ".recover" | sqlite3 REPAIRED'
 
 
 class RowBlock(NamedTuple):
-    """Some rows of table `messages`: topic id, time, data; and the id of the first."""
+    """Some rows of table `messages`: row id, topic id, time, data; and the id of the first."""
 
     offset: int
-    rows: list[tuple[Any, Any, Any]]
+    rows: list[tuple[Any, ...]]
 
 
 class SqliteBag:
     """A rosbag2 database that is read front to back. See `recordings.logs.log_file.LogFile`.
 
-    Blocks begin at row ids. Messages that rosbag2 has compressed one by one are decompressed.
+    Rows come by id, which is the order of time; where it is not and the index over time is whole,
+    they come as the index has them. Blocks begin at row ids. Messages that rosbag2 has compressed
+    one by one are decompressed.
 
     Attributes:
         path: the file.
@@ -56,6 +59,9 @@ class SqliteBag:
         try:
             with closing(self._connect()) as database:
                 self.channels = _channels(database)
+                self._missing_bytes = _missing_bytes(path)
+                cut = self._missing_bytes > 0
+                self._ids = None if cut else time_order(database, path.stat().st_size)
         except sqlite3.Error as error:
             raise FormatError(f"{path.name}: {error}; {_RECOVER}") from error
         except FormatError as error:
@@ -63,11 +69,14 @@ class SqliteBag:
 
     def blocks(self, damage: list[Damage], start: int = 0) -> Iterator[RowBlock]:
         """Yield rows in the order in which they were recorded, from row id `start` on."""
-        missing = _missing_bytes(self.path)
-        if missing:
-            lost = f"the last {missing} bytes"
+        if self._missing_bytes:
+            lost = f"the last {self._missing_bytes} bytes"
             damage.append(Damage(self.path.name, "the database is cut short", lost))
         with closing(self._connect()) as database:
+            if self._ids is not None:
+                rows = rows_in_order(database, self._ids, start, self.path.name, damage)
+                yield from _blocks(rows)
+                return
             at: int | None = start
             while at is not None:
                 try:
@@ -89,9 +98,9 @@ class SqliteBag:
         self, block: RowBlock, damage: list[Damage]
     ) -> Iterator[tuple[int, int, memoryview]]:
         """Yield topic id, time and bytes of the messages of a block."""
-        for number, (topic, time_ns, data) in enumerate(block.rows):
+        for row_id, topic, time_ns, data in block.rows:
             if type(data) is not bytes or type(time_ns) is not int:
-                where = f"{self.path.name} at row {block.offset + number}"
+                where = f"{self.path.name} at row {row_id}"
                 damage.append(Damage(where, "a row is not of the right type", "a message"))
             elif not is_zstd(data):
                 yield topic, time_ns, memoryview(data)
@@ -99,7 +108,7 @@ class SqliteBag:
                 try:
                     yield topic, time_ns, unpack_message(memoryview(data))
                 except FormatError as error:
-                    where = f"{self.path.name} at row {block.offset + number}"
+                    where = f"{self.path.name} at row {row_id}"
                     name = self.channels[topic].topic if topic in self.channels else topic
                     damage.append(Damage(where, str(error), f"a message of {name} at {time_ns} ns"))
 
@@ -166,26 +175,41 @@ def _channels(database: sqlite3.Connection) -> dict[int, Channel]:
 
 def _read(database: sqlite3.Connection, start: int) -> Iterator[tuple[RowBlock, int]]:
     """Yield blocks with the id after their last row; rows before an error are still yielded."""
-    rows: list[tuple[Any, Any, Any]] = []
-    first, last, size = start, start - 1, 0
-    problem: sqlite3.Error | None = None
+    problem: list[sqlite3.Error] = []
+    for block in _blocks(_rows(database, start, problem)):
+        yield block, block.rows[-1][0] + 1
+    if problem:
+        raise problem[0]
+
+
+def _rows(
+    database: sqlite3.Connection, start: int, problem: list[sqlite3.Error]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield rows up to the end or the first that cannot be read."""
     cursor = database.execute(f"{_ROWS} ORDER BY rowid", (start,))
-    while problem is None:
+    while True:
         try:
             row = cursor.fetchone()
         except sqlite3.Error as error:
-            problem, row = error, None
-        if rows and (row is None or size > _BLOCK_BYTES or len(rows) >= _BLOCK_ROWS):
-            yield RowBlock(first, rows), last + 1
-            rows, size = [], 0
+            problem.append(error)
+            return
         if row is None:
-            break
-        first = first if rows else row[0]
-        last = row[0]
-        rows.append(row[1:])
+            return
+        yield row
+
+
+def _blocks(found: Iterator[tuple[Any, ...]]) -> Iterator[RowBlock]:
+    """Yield rows in blocks of a few megabytes."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    for row in found:
+        if rows and (size > _BLOCK_BYTES or len(rows) >= _BLOCK_ROWS):
+            yield RowBlock(rows[0][0], rows)
+            rows, size = [], 0
+        rows.append(row)
         size += len(row[3]) if isinstance(row[3], bytes) else 0
-    if problem is not None:
-        raise problem
+    if rows:
+        yield RowBlock(rows[0][0], rows)
 
 
 def _next_readable(database: sqlite3.Connection, broken: int) -> int | None:

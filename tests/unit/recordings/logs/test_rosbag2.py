@@ -203,6 +203,78 @@ def test_a_broken_page_costs_its_rows_and_the_index_tells_which(tmp_path: Path) 
     assert note.where == f"bag.db3 from row {first} to row {first + len(lost) - 1}"
 
 
+def shuffle(path: Path, statement: str = "") -> list[int]:
+    """Write the rows in another order; return the new row ids in order of time."""
+    with sqlite3.connect(path) as database:
+        rows = database.execute("SELECT topic_id, timestamp, data FROM messages").fetchall()
+        order = np.random.default_rng(0).permutation(len(rows))
+        database.execute("DELETE FROM messages")
+        database.executemany(
+            "INSERT INTO messages(id, topic_id, timestamp, data) VALUES (?, ?, ?, ?)",
+            [(at + 1, *rows[old]) for at, old in enumerate(order)],
+        )
+        if statement:
+            database.execute(statement)
+    database.close()
+    return (np.argsort(order) + 1).tolist()
+
+
+def test_rows_out_of_time_order_are_read_in_time_order(tmp_path: Path) -> None:
+    write_drive(tmp_path / "bag")
+    shuffle(tmp_path / "bag" / "bag.db3")
+    check_drive(tmp_path / "bag")
+
+
+def test_reading_in_time_order_goes_on_from_any_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = write_long(tmp_path / "bag")
+    path = tmp_path / "bag" / "bag.db3"
+    ids = shuffle(path)
+    monkeypatch.setattr("recordings.logs.rosbag2_file._BLOCK_ROWS", 50)
+    found, damage = messages(path)
+    assert [time for _, time, _ in found] == [time for _, time, _ in whole]
+    assert (set(found), damage) == (set(whole), [])
+    file = SqliteBag(path)
+    blocks = list(file.blocks([]))
+    assert len(blocks) == 9
+    assert ids[:50:49] == [blocks[0].rows[0][0], blocks[0].rows[49][0]]
+    for number, block in enumerate(blocks):
+        rest = [row for later in file.blocks([], block.offset) for row in later.rows]
+        assert rest == [row for later in blocks[number:] for row in later.rows]
+
+
+@pytest.mark.parametrize(
+    "statement", ["DROP INDEX timestamp_idx", "DELETE FROM messages WHERE id = 5"]
+)
+def test_without_a_whole_index_rows_are_read_as_they_lie(tmp_path: Path, statement: str) -> None:
+    whole = write_long(tmp_path / "bag", 60)
+    path = tmp_path / "bag" / "bag.db3"
+    shuffle(path, statement)
+    found, damage = messages(path)
+    assert set(found) <= set(whole)
+    assert len(found) == len(whole) - statement.startswith("DELETE")
+    assert damage == []
+
+
+def test_a_broken_page_of_rows_out_of_order_costs_its_rows(tmp_path: Path) -> None:
+    whole = write_long(tmp_path / "bag")
+    path = tmp_path / "bag" / "bag.db3"
+    shuffle(path)
+    data = bytearray(path.read_bytes())
+    page = data.rindex(whole[200][2][:60]) // 4096
+    data[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    path.write_bytes(data)
+    found, damage = messages(path)
+    times = [time for _, time, _ in found]
+    assert times == sorted(times)
+    assert set(found) < set(whole)
+    assert 0 < len(whole) - len(found) < 40
+    lost = sum(int(note.lost.split()[0]) for note in damage)
+    assert lost == len(whole) - len(found)
+    assert all(note.where.startswith("bag.db3 ") for note in damage)
+
+
 def test_rows_of_a_wrong_type_are_damage(tmp_path: Path) -> None:
     write_drive(tmp_path / "bag")
     path = tmp_path / "bag" / "bag.db3"
@@ -229,9 +301,11 @@ def test_other_databases_are_refused(tmp_path: Path) -> None:
 
 
 @cache
-def whole_bag() -> bytes:
+def whole_bag(shuffled: bool) -> bytes:
     with TemporaryDirectory() as folder:
         write_long(Path(folder) / "bag", 60)
+        if shuffled:
+            shuffle(Path(folder) / "bag" / "bag.db3")
         return (Path(folder) / "bag" / "bag.db3").read_bytes()
 
 
@@ -239,7 +313,7 @@ def whole_bag() -> bytes:
 @given(st.data())
 def test_flipped_and_cut_bytes_never_escape(tmp_path_factory: pytest.TempPathFactory, data) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "bag.db3"
-    content = bytearray(whole_bag())
+    content = bytearray(whole_bag(data.draw(st.booleans())))
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(16, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(100, len(content)))])
