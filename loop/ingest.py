@@ -182,7 +182,8 @@ class _Ingest:
         status = "quarantined" if problem else "ok"
         if opened is not None and summary is not None and summary.num_sweeps:
             key = layout.quarantined_sweeps(name) if problem else layout.sweeps(name)
-            workspace.store.put_file(key, self.spool.root / "sweeps.parquet")
+            spooled = self.spool.root / "sweeps.parquet"
+            workspace.store.put_file(key, spooled, given_sha256=summary.digest)
             write_poses(workspace.store, layout.poses(name), opened.trajectory)
             self._write_frames(key, opened, with_rows=not problem)
         elif opened is not None and summary is not None:

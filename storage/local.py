@@ -7,10 +7,12 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +20,7 @@ from scene.errors import ConflictError, NotFoundError, StoreError
 from storage.store import ObjectStat, TableLocation, check_key
 
 _CHUNK_BYTES = 1 << 20
+_ETAG_DIGITS = 32  # of the sha256
 _NUM_LOCKS = 16
 _ETAG_ATTRIBUTE = "user.starloop.etag"
 # A file touched this recently may change again within one tick of the file system's clock, so
@@ -54,13 +57,16 @@ class LocalStore:
         self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None
     ) -> ObjectStat:
         """See `ObjectStore.put`."""
-        return self._write(key, [data], if_absent=if_absent, if_match=if_match)
+        return self._write(key, partial(_copy, [data]), if_absent=if_absent, if_match=if_match)
 
-    def put_file(self, key: str, path: Path) -> ObjectStat:
-        """See `ObjectStore.put_file`."""
+    def put_file(self, key: str, path: Path, *, given_sha256: str = "") -> ObjectStat:
+        """See `ObjectStore.put_file`; a file that is given is gone afterwards."""
+        path = Path(path)
         try:
-            with Path(path).open("rb") as file:
-                return self._write(key, iter(lambda: file.read(_CHUNK_BYTES), b""))
+            if given_sha256:
+                return self._write(key, partial(_move, path, given_sha256))
+            with path.open("rb") as file:
+                return self._write(key, partial(_copy, iter(lambda: file.read(_CHUNK_BYTES), b"")))
         except OSError as error:
             raise StoreError(f"{key}: {path} cannot be read: {error}") from error
 
@@ -144,16 +150,17 @@ class LocalStore:
     def _write(
         self,
         key: str,
-        chunks: Iterable[bytes],
+        fill: Callable[[Path], str],
         *,
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> ObjectStat:
+        """Write an object; `fill` makes its file and returns the sha256 of that."""
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._temporary(path.parent) as temporary:
-                stat = self._write_temporary(key, temporary, chunks)
+                stat = self._finish(key, temporary, fill(temporary))
                 with self._lock(key):
                     self._check_condition(key, if_absent, if_match)
                     temporary.rename(path)
@@ -180,16 +187,11 @@ class LocalStore:
                 if time.time_ns() - path.stat().st_mtime_ns > _ABANDONED_NS:
                     path.unlink()
 
-    def _write_temporary(self, key: str, path: Path, chunks: Iterable[bytes]) -> ObjectStat:
-        """Write and sync the bytes, and keep their hash on the file before it gets its name."""
-        digest = hashlib.sha256()
-        with path.open("xb") as file:
-            for chunk in chunks:
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
+    def _finish(self, key: str, path: Path, sha256: str) -> ObjectStat:
+        """Keep the hash of a file on it and sync both, before it gets its name."""
+        with path.open("r+b") as file:
             status = os.fstat(file.fileno())
-            etag = digest.hexdigest()[:32]
+            etag = sha256[:_ETAG_DIGITS]
             self._remember(file.fileno(), status, etag)
             os.fsync(file.fileno())
         return ObjectStat(key, status.st_size, etag, status.st_mtime_ns)
@@ -250,11 +252,27 @@ class LocalStore:
                 yield key
 
 
+def _copy(chunks: Iterable[bytes], target: Path) -> str:
+    """Write a new file and return its sha256."""
+    digest = hashlib.sha256()
+    with target.open("xb") as file:
+        for chunk in chunks:
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()
+
+
+def _move(source: Path, sha256: str, target: Path) -> str:
+    """Rename a file, or copy it to another disk; return its sha256, which the caller knows."""
+    shutil.move(source, target)
+    return sha256
+
+
 def _hash(file: BinaryIO) -> str:
     digest = hashlib.sha256()
     while chunk := file.read(_CHUNK_BYTES):
         digest.update(chunk)
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:_ETAG_DIGITS]
 
 
 def _version(status: os.stat_result) -> str:

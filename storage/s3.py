@@ -108,8 +108,8 @@ class S3Store:
                 raise ConflictError(f"{key}: expected {wanted}, found something else") from error
         return self.stat(key)
 
-    def put_file(self, key: str, path: Path) -> ObjectStat:
-        """See `ObjectStore.put_file`."""
+    def put_file(self, key: str, path: Path, *, given_sha256: str = "") -> ObjectStat:
+        """See `ObjectStore.put_file`; a file that is given is copied all the same."""
         path = Path(path)
         try:
             with path.open("rb") as file:

@@ -67,8 +67,15 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def put_file(self, key: str, path: Path) -> ObjectStat:
-        """Write the content of a local file under `key`, in bounded memory."""
+    def put_file(self, key: str, path: Path, *, given_sha256: str = "") -> ObjectStat:
+        """Write the content of a local file under `key`, in bounded memory.
+
+        Args:
+            key: where.
+            path: the file.
+            given_sha256: hash of the file (hex), if the caller needs it no longer: then it may be
+                moved instead of copied, and is not hashed again.
+        """
         ...
 
     def get(self, key: str) -> bytes:

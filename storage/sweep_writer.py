@@ -229,7 +229,7 @@ def write_sweeps(
         summary = file.summary()
         if not summary.num_sweeps:
             raise DataError(f"{key}: the recording holds no readable sweep")
-        store.put_file(key, path)
+        store.put_file(key, path, given_sha256=summary.digest)
     return summary
 
 

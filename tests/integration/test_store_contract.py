@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scene.errors import ConflictError, NotFoundError, StoreError
+from storage.local import LocalStore
 from storage.open import StoreConfig, open_store
 from storage.store import ObjectStore
 from tests.support.rgw import shared_rgw
@@ -234,6 +235,22 @@ def test_put_file(store: ObjectStore, tmp_path: Path) -> None:
     assert store.put_file("empty", empty).size_bytes == 0
     with pytest.raises(StoreError, match="missing"):
         store.put_file("x", tmp_path / "missing")
+
+
+def test_a_file_that_is_given_becomes_the_object(store: ObjectStore, tmp_path: Path) -> None:
+    data = random.Random(4).randbytes(3 << 20)
+    store.put("given", b"what lay there before")
+    path = tmp_path / "given"
+    path.write_bytes(data)
+    stat = store.put_file("given", path, given_sha256=hashlib.sha256(data).hexdigest())
+    assert stat == store.stat("given")
+    assert store.get("given") == data
+    copied = store.put("copied", data)
+    if isinstance(store, LocalStore):
+        assert not path.exists()
+        assert stat.etag == copied.etag
+    with pytest.raises(StoreError, match="given"):
+        store.put_file("x", tmp_path / "given-nowhere", given_sha256="0" * 64)
 
 
 def test_open_reads_like_a_file(store: ObjectStore) -> None:
