@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from loop.curate import splits
+from loop.duplicates import groups_with_shared_moments
 from loop.ingest import IngestResult, ingest_recording
 from loop.landing import register, scan
 from loop.workspace import Workspace
@@ -32,3 +34,7 @@ def test_a_copy_under_another_name_is_told_and_others_are_not(tmp_path: Path) ->
     assert (finding.code, finding.severity) == ("REC052", "warning")
     assert finding.message == f"its sweeps are those of {one.stem}"
     assert len(workspace.tables.read("fingerprints", {"recording": "upload"})) >= 3
+    names = [one.stem, other.stem, "upload"]
+    assert groups_with_shared_moments(workspace.tables, names) == [sorted([one.stem, "upload"])]
+    side = {name: where for name, _, where in splits(workspace).frames}
+    assert side[one.stem] == side["upload"] != side[other.stem]
