@@ -26,7 +26,7 @@ from storage.manifest import DatasetManifest
 from training import evaluation
 
 _SEGMENT_WARNING = (
-    "There was only one recording, so its end was held out behind a gap. Training and held-out "
+    "There was only one drive, so its end was held out behind a gap. Training and held-out "
     "frames come from the same drive: these figures are optimistic."
 )
 
