@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recordings.formats import is_zstd
 from recordings.logs import log_batches
@@ -130,7 +129,7 @@ class Scan:
         self.detections: dict[str, list[tuple[str, int, Boxes]]] = {}
         self.cameras: dict[str, Intrinsics] = {}
         self._room_bytes = keep_bytes
-        self._last_block: bytes | NDArray[np.uint8] | None = None
+        self._held: set[int] = set()  # ids of what kept messages lie in; threads take turns
         self.last_ns: int | None = None
         for number, file in enumerate(files):
             self._walk(number, file, damage)
@@ -189,11 +188,11 @@ class Scan:
         if isinstance(whole, np.ndarray) and not whole.flags.writeable:
             whole = whole if whole.base is None else whole.base  # the slab it is cut from
         if not isinstance(whole, bytes | np.ndarray):
-            data, whole = memoryview(bytes(data)), None
+            data = memoryview(bytes(data))
             self._room_bytes -= len(data)
-        elif whole is not self._last_block:
+        elif id(whole) not in self._held:
+            self._held.add(id(whole))
             self._room_bytes -= len(whole)
-        self._last_block = whole
         self.kept.append(Kept(stream, log_time_ns, data))
 
     def _decode(

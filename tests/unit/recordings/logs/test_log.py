@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from recordings.logs import log
+from recordings.logs.log_file import Channel, Schema
+from recordings.logs.log_scan import Scan, Stream, decoder_of
 from recordings.open import open_recording
 from recordings.recording import Recording
 from scene.pose import SE3
@@ -230,3 +232,16 @@ def test_messages_that_rosbag2_compressed_one_by_one_in_an_mcap(tmp_path: Path) 
     assert len(list(recording.images())) == 2 * NUM
     assert len(recording.trajectory) == NUM
     assert recording.damage == []
+
+
+def test_memory_that_threads_take_turns_in_is_counted_once() -> None:
+    slabs = [np.zeros(40, np.uint8) for _ in range(2)]
+    for slab in slabs:
+        slab.flags.writeable = False
+    channel = Channel("/points", Schema("sensor_msgs/msg/PointCloud2", "ros2msg", b""), "cdr")
+    scan = Scan([], [], keep_bytes=100)
+    for number in range(6):
+        data = slabs[number % 2][number : number + 4].data
+        scan._keep(Stream(channel, decoder_of(channel)), number, data)
+    assert len(scan.kept) == 6
+    assert scan._room_bytes == 20
