@@ -38,12 +38,22 @@ def cpu_seconds(function: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+def wall_seconds(function: Callable[[], object]) -> float:
+    """Return the seconds of one call by the clock on the wall."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
 def interleave(
-    ours: Callable[[], object], peer: Callable[[], object], rounds: int = 5
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    rounds: int = 5,
+    seconds: Callable[[Callable[[], object]], float] = cpu_seconds,
 ) -> tuple[float, float, float]:
     """Run both in turn after one warm-up; return median ours, median peer, median of peer/ours."""
     ours()
     peer()
-    pairs = [(cpu_seconds(ours), cpu_seconds(peer)) for _ in range(rounds)]
+    pairs = [(seconds(ours), seconds(peer)) for _ in range(rounds)]
     ratio = statistics.median(p / max(o, 1e-9) for o, p in pairs)
     return statistics.median(o for o, _ in pairs), statistics.median(p for _, p in pairs), ratio

@@ -148,12 +148,12 @@ def _small_row(folder: Path) -> BenchRow:
     )  # fmt: skip
 
 
-def ingest(path: Path, store: LocalStore) -> None:
+def ingest(path: Path, store: LocalStore, *, num_sweeps: int = SWEEPS, workers: int = 1) -> None:
     """The real path: read, decode, bring to the ego frame, encode, store."""
     recording = open_recording(path, _NAME)
     summary = write_sweeps(
         store, "sweeps.parquet", recording.sweeps(), recording.trajectory, recording.calibration,
-        sensor=recording.sensor,
+        sensor=recording.sensor, workers=workers,
     )  # fmt: skip
-    if summary.num_sweeps != SWEEPS or recording.damage:
+    if summary.num_sweeps != num_sweeps or recording.damage:
         raise RuntimeError(f"not everything was read: {summary}, {recording.damage}")
