@@ -18,7 +18,7 @@ def readable(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return values if native and dtype != np.float16 else values.astype(np.float64)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def place(
     xyz_m: Float32, rotation: Float32, translation_m: Float32, placed_m: Float32, real: Mask
 ) -> int:
@@ -38,7 +38,7 @@ def place(
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def scale(values: NDArray[np.generic], factor: np.float32, scaled: Float32) -> None:
     """Write (N,) values times the factor, kept within [0, 1]; NaN becomes 0."""
     for i in range(len(values)):
@@ -46,7 +46,7 @@ def scale(values: NDArray[np.generic], factor: np.float32, scaled: Float32) -> N
         scaled[i] = min(value, np.float32(1.0)) if value > 0.0 else np.float32(0.0)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def offsets_of_floats(
     values: NDArray[np.generic],
     whole: float,
@@ -64,7 +64,7 @@ def offsets_of_floats(
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def offsets_of_integers(
     values: NDArray[np.generic],
     whole: int,
