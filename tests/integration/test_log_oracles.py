@@ -20,6 +20,8 @@ from recordings.open import open_recording
 from recordings.recording import Damage, Recording
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.integration
+
 NAV2 = "mcap/nav2_turtlebot.mcap"
 PANDASET = "derived_pandaset_002_front"
 ROS1 = ("husky_outdoor_test1", "evo_tf_example", f"{PANDASET}_ros1")

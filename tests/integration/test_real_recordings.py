@@ -27,6 +27,8 @@ from scene.taxonomy import to_category
 from tests.support.drawing import without_drawing
 from tests.support.shared_data import shared_data
 
+pytestmark = pytest.mark.integration
+
 AV2 = "argoverse2/sensor/val/7fab2350-7eaf-3b7e-a39d-6937a4c1bede"
 PANDASET = "av2_layout/pandaset_002"
 KITTI = "kitti_raw/2011_09_26/2011_09_26_drive_0001_sync"
@@ -237,7 +239,6 @@ def test_pcd_equals_open3d(name: str) -> None:
     assert len(sweep) == (np.isfinite(found).all(axis=1) & (found != 0).any(axis=1)).sum()
 
 
-@pytest.mark.integration
 def test_kitti_boxes_poses_and_ground() -> None:
     folder = shared_data(KITTI)
     recording = KittiRecording(folder, RecordingId("drive_0001"))
@@ -258,7 +259,6 @@ def test_kitti_boxes_poses_and_ground() -> None:
     assert "REC013" not in {finding.code for finding in found}  # the ground is at z = 0
 
 
-@pytest.mark.integration
 def test_kitti_oxts_poses_equal_the_scanner_poses() -> None:
     folder = shared_data(KITTI)
     recording = KittiRecording(folder, RecordingId("drive_0001"))
@@ -272,7 +272,6 @@ def test_kitti_oxts_poses_equal_the_scanner_poses() -> None:
         np.testing.assert_allclose(found.rotation, expected.at(int(time)).rotation, atol=1e-6)
 
 
-@pytest.mark.integration
 def test_kitti_tracklets_equal_the_object_benchmarks_labels() -> None:
     """label_2 gives the same cars in camera coordinates, annotated through another chain."""
     folder = shared_data(KITTI)
