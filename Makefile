@@ -31,15 +31,15 @@ dev: $(READY) ## Dagster's web pages and daemon on 127.0.0.1:3000, sensors runni
 serve: $(READY) ## The champion behind an HTTP endpoint on 127.0.0.1:8008
 	@$(BIN)/starloop serve
 
-check: $(READY) ## Format, lint, types, import contracts, unit tests
+check: $(READY) ## Format, lint, types, import contracts, fast unit tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/pytest -q -n 2
 
-test: oracle check ## Everything: checks, unit, integration and end-to-end tests
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "integration or e2e"
+test: oracle check ## Everything: checks, unit, slow, integration and end-to-end tests
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "slow or integration or e2e"
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff format .

@@ -57,6 +57,7 @@ def instance() -> dg.DagsterInstance:
     return instance
 
 
+@pytest.mark.slow
 def test_plain_eager_ignores_a_failed_blocking_check(instance: dg.DagsterInstance) -> None:
     eager = make(dg.AutomationCondition.eager())
     assert requested(eager, instance, ["good", "bad"]) == {"good", "bad"}

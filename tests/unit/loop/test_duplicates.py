@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from loop.curate import splits
 from loop.duplicates import groups_with_shared_moments
 from loop.ingest import IngestResult, ingest_recording
@@ -21,6 +23,7 @@ def ingested(workspace: Workspace) -> dict[str, IngestResult]:
     return results
 
 
+@pytest.mark.slow
 def test_a_copy_under_another_name_is_told_and_others_are_not(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     one, other = small_fleet(tmp_path / "landing", num_early=2, num_late=0, sweeps=8)

@@ -64,6 +64,7 @@ def walls_m(workspace: Workspace, *, measured: bool = False) -> float:
     return worst
 
 
+@pytest.mark.slow
 def test_the_setting_decides_and_the_measured_points_can_be_had_back(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     landing = Path(workspace.landing.url.removeprefix("file://"))

@@ -46,6 +46,7 @@ def test_a_recording_is_on_one_side_only(tmp_path: Path) -> None:
     assert {side for value in sides.values() for side in value} == {"train", "test"}
 
 
+@pytest.mark.slow
 def test_new_recordings_move_no_old_one(tmp_path: Path) -> None:
     names = [f"drive{i:02d}" for i in range(12)]
     before = splits(recorded(tmp_path / "a", names[:8]))
@@ -58,6 +59,7 @@ def share_moments(workspace: Workspace, words: dict[str, list[int]]) -> None:
         remember_fingerprint(workspace.tables, RecordingId(name), those)
 
 
+@pytest.mark.slow
 def test_recordings_that_share_moments_are_on_one_side(tmp_path: Path) -> None:
     """A chain: the cut in the middle has moments of both, which have none in common."""
     names = [f"drive{i:02d}" for i in range(9)]

@@ -91,6 +91,7 @@ def test_a_stored_recording_is_the_one_that_was_ingested(
         assert [image.data for image in again.images()] == [jpeg(i) for i in range(6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["mcap", "av2", "pcd"])
 def test_stored_exported_and_ingested_again_is_the_same_drive(
     stored: tuple[Workspace, RecordingId], tmp_path: Path, to: str

@@ -77,6 +77,7 @@ def run(drive: Path, folder: Path, store: LocalStore, **how: int) -> tuple[str, 
     return summary.digest, opened, watch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_bytes", [0, 30_000, 2**28])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_killed_pass_goes_on_and_ends_the_same(

@@ -38,12 +38,14 @@ def test_status_of_nothing(home: Path) -> None:
     assert "champion none yet" in result.output
 
 
+@pytest.mark.slow
 def test_a_stage_too_early_says_what_to_do(home: Path) -> None:
     result = CliRunner().invoke(main, ["train"])
     assert result.exit_code == 1
     assert "no annotated frame to train on" in result.output
 
 
+@pytest.mark.slow
 def test_the_loop_without_recordings_says_where_they_belong(home: Path) -> None:
     result = CliRunner().invoke(main, ["loop"])
     assert result.exit_code == 1

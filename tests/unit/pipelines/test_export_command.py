@@ -19,6 +19,7 @@ def test_the_command_offers_every_format_and_explains_it() -> None:
     assert all(f"\n    {name} " in text for name in EXPORT_FORMATS)
 
 
+@pytest.mark.slow
 def test_a_path_becomes_another_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STARLOOP_HOME", str(tmp_path / "home"))

@@ -67,10 +67,12 @@ def test_suite_holds_what_is_promised() -> None:
     assert suite_digest(SUITE) != suite_digest(SUITE[1:])
 
 
+@pytest.mark.slow
 def test_pedestrian_from_behind_parked_vehicle() -> None:
     check(BY_NAME["pedestrian_from_behind_parked_vehicle"])
 
 
+@pytest.mark.slow
 def test_results_repeat_and_become_json() -> None:
     scenario = replace(BY_NAME["cut_in"], duration_s=4.5)
     first, second = run(scenario, Blind()), run(scenario, Blind())
@@ -80,6 +82,7 @@ def test_results_repeat_and_become_json() -> None:
         assert np.array_equal(a.sweep.points_ego_m, b.sweep.points_ego_m)
 
 
+@pytest.mark.slow
 def test_standing_still_for_nothing_is_a_failure() -> None:
     result = run(replace(BY_NAME["stationary_vehicle"], duration_s=7.0), Ghosts())
     assert (result.verdict, result.collision) == ("perception_failure", False)

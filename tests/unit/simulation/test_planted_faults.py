@@ -47,6 +47,7 @@ def outcome(scenario: Scenario, perceive, seed: int = 0) -> Rollout:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["crossing_pedestrian"])
 def test_a_decent_detector_passes_and_one_without_the_class_collides(name: str) -> None:
     scenario = BY_NAME[name]
@@ -61,6 +62,7 @@ def test_short_sight_collides_where_long_sight_passes() -> None:
     assert outcome(scenario, Faulty(2, reach_m=9.0)).contact is not None
 
 
+@pytest.mark.slow
 def test_blame_goes_to_the_planner_when_the_truth_does_not_help(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -116,6 +116,7 @@ sweeps = st.integers(0, 40).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(sweeps)
 def test_lossless_keeps_every_bit_and_the_order(sweep: Sweep) -> None:
@@ -127,6 +128,7 @@ def test_lossless_keeps_every_bit_and_the_order(sweep: Sweep) -> None:
         assert np.array_equal(sweep.ring, back.ring)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(sweeps)
 def test_quantised_keeps_the_multiset_of_points(sweep: Sweep) -> None:

@@ -38,6 +38,7 @@ def ignore(trainer, loss):
     del trainer, loss
 
 
+@pytest.mark.slow
 def test_resuming_after_every_checkpoint_gives_the_same_bits(batches, tmp_path):
     whole = Trainer(CONFIG, CPU)
     train(whole, batches, LocalStore(tmp_path / "whole"), "m-1", ignore, never)
@@ -111,6 +112,7 @@ def test_unknown_velocity_costs_nothing_and_gives_no_gradient():
     assert torch.isfinite(codes.grad).all()
 
 
+@pytest.mark.slow
 def test_starting_from_a_model_takes_categories_by_name():
     old = Trainer(replace(CONFIG, categories=("pedestrian", "car", "truck"), seed=5), CPU)
     weights = old.net.state_dict()

@@ -244,6 +244,7 @@ def test_a_wrong_info_is_refused(tmp_path: Path, change: tuple[str, str], messag
         open_lerobot(folder, NAME)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_only_our_errors_escape_from_damaged_files(

@@ -244,6 +244,7 @@ def test_a_file_name_that_leads_out_of_the_data_set_is_not_followed(tmp_path: Pa
     assert "leads out of the data set" in recording.damage[0].what
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.floats(allow_nan=False))), max_size=8))  # noqa: E501 # fmt: skip
 def test_tables_are_read_as_json_reads_them(

@@ -47,6 +47,7 @@ def _reader(raw: RawPoints) -> Callable[[], RawPoints]:
     return lambda: raw
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     st.integers(2, 75), st.sampled_from([1.0, -1.0]), st.floats(-3.1, 3.1),

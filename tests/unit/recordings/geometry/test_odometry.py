@@ -63,6 +63,7 @@ def true_positions(drive: Drive, track: Trajectory) -> np.ndarray:
     return (position - position[0]) @ rotation[0]
 
 
+@pytest.mark.slow
 def test_a_drive_is_found_within_a_percent_of_its_way() -> None:
     drive = Drive(yaw_rate_radps=0.25)
     track = estimate(drive_of(25, drive))
@@ -97,6 +98,7 @@ def test_clouds_of_different_places_are_no_drive() -> None:
     assert with_odometry(source) is source
 
 
+@pytest.mark.slow
 def test_a_recording_without_poses_gets_them_and_its_walls_straight() -> None:
     drive = Drive(yaw_rate_radps=0.25)
     source = Poseless(drive_of(15, drive))

@@ -74,6 +74,7 @@ def test_a_recording_is_the_same_read_in_batches_and_one_by_one(
     assert len(together["fields"]) == 2
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_broken_messages_are_never_read_as_others(

@@ -373,6 +373,7 @@ VALUE = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.sampled_from(KINDS), VALUE)
 @settings(max_examples=100, deadline=None)
 def test_any_json_is_read_or_refused(kind: str, value: Any) -> None:

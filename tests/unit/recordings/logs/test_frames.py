@@ -167,6 +167,7 @@ poses = st.tuples(quaternions, st.lists(st.floats(-50, 50), min_size=3, max_size
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(poses, poses, poses, poses, st.floats(0, 1))
 def test_chains_of_still_and_moving_edges_equal_scipy(

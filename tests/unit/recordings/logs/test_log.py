@@ -75,6 +75,7 @@ def everything(writer: MessageWriter) -> None:
         writer.image("/camera/compressed", time + 3, "cam", JPEG + bytes([i]))
 
 
+@pytest.mark.slow
 @each_container
 @pytest.mark.parametrize("cache_bytes", [0, 9000, 2**28])
 def test_all_kinds_of_messages(
@@ -128,6 +129,7 @@ def test_signals_alone_are_a_recording(tmp_path: Path, container: Container) -> 
     assert recording.sensor == ""
 
 
+@pytest.mark.slow
 @each_container
 @pytest.mark.parametrize("kind", ["stamped", "with covariance", "bare", "transform"])
 def test_poses_of_every_kind_are_the_trajectory(

@@ -61,6 +61,7 @@ def test_a_folder_and_its_file_alone(tmp_path: Path, compression: str) -> None:
     check_drive(tmp_path / "bag")
 
 
+@pytest.mark.slow
 def test_a_compressed_mcap_is_read_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     import gc
     import tempfile

@@ -106,6 +106,7 @@ def test_interval_needs_two_groups_and_contains_the_value():
     assert alone.mean_ap.value == result.mean_ap.value
 
 
+@pytest.mark.slow
 def test_interval_holds_the_long_run_value():
     """Without the widening for few groups this falls to about 0.8."""
     long_run = evaluate(random_frames(999, 1000, ["car"]), ["car"], resamples=0).mean_ap.value
