@@ -1,0 +1,1 @@
+"""Labels that are measured: agreement, annotators, errors, cost."""
