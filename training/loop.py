@@ -1,11 +1,9 @@
-"""The training loop: one step a batch, checkpoints, resume, and a guard against bad numbers."""
+"""One training step a batch, and its state: network, optimiser, progress."""
 
 from __future__ import annotations
 
-import faulthandler
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -14,16 +12,9 @@ import torch
 from torch import Tensor
 
 from scene.errors import ConfigError, TrainError
-from storage.store import ObjectStore
-from training.checkpoint import (
-    Checkpoint,
-    flatten_optimizer,
-    newest_checkpoint,
-    save_checkpoint,
-    unflatten_optimizer,
-)
+from training.checkpoint import Checkpoint, flatten_optimizer, unflatten_optimizer
 from training.config import TrainConfig
-from training.data import Batch, Batches
+from training.data import Batch
 from training.device import compute_dtype
 from training.loss import BatchTargets, detection_loss
 from training.model import PillarNet
@@ -34,15 +25,10 @@ _END_DIVISOR: Final = 1000.0
 _CLIP_NORM: Final = 10.0
 _MAX_BAD_STEPS: Final = 10
 _CURVE_EVERY: Final = 10
-_HANG_AFTER_S: Final = 600.0
 
 
 class NonFiniteError(TrainError):
     """Too many steps gave NaN or infinity."""
-
-
-class Preempted(TrainError):  # noqa: N818  # not a fault: the work goes on later
-    """The process was asked to stop; a checkpoint was written."""
 
 
 @dataclass(slots=True)
@@ -229,40 +215,3 @@ def learning_rate(step: int, config: TrainConfig) -> float:
         return low + (peak - low) * (1 - math.cos(math.pi * share)) / 2
     low, share = peak / _END_DIVISOR, (step - rise) / max(1.0, config.iterations - rise)
     return low + (peak - low) * (1 + math.cos(math.pi * share)) / 2
-
-
-def train(
-    trainer: Trainer,
-    batches: Batches,
-    store: ObjectStore,
-    run: str,
-    on_step: Callable[[Trainer, float | None], None],
-    stopping: Callable[[], bool],
-) -> None:
-    """Train to the end, from the newest checkpoint of `run` if there is one.
-
-    A step that takes longer than ten minutes ends the process with every thread's stack on
-    stderr: a hang becomes an exit, and the next start resumes.
-
-    Raises:
-        Preempted: when `stopping` became true; a checkpoint was written first.
-        NonFiniteError: see `Trainer.train_step`.
-    """
-    found = newest_checkpoint(store, run)
-    if found is not None:
-        trainer.restore(found)
-    total = trainer.config.iterations
-    try:
-        for batch in batches.ahead(trainer.step, total, trainer.prepare):
-            faulthandler.dump_traceback_later(_HANG_AFTER_S, exit=True)
-            start = time.monotonic()
-            loss = trainer.train_step(batch)
-            trainer.progress.seconds += time.monotonic() - start
-            on_step(trainer, loss)
-            if stopping():
-                save_checkpoint(store, run, trainer.checkpoint())
-                raise Preempted(f"asked to stop; checkpoint written at step {trainer.step}")
-            if trainer.step % trainer.config.checkpoint_every == 0 or trainer.step == total:
-                save_checkpoint(store, run, trainer.checkpoint())
-    finally:
-        faulthandler.cancel_dump_traceback_later()

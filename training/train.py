@@ -39,8 +39,9 @@ from training.data import Batches, TrainFrame, count_categories, load_frames
 from training.device import choose_device, describe_device, set_threads
 from training.export import Parity, check_parity, export_onnx, export_weights, load_weights
 from training.job import Job
-from training.loop import NonFiniteError, Preempted, Trainer, train
+from training.loop import NonFiniteError, Trainer
 from training.report import Reporter, open_reporter
+from training.steps import Preempted, train
 
 _LOG_EVERY_S: Final = 2.0
 _SWITCH_S: Final = 5e-4  # the thread that makes batches must not hold up the one that trains

@@ -10,8 +10,9 @@ from tests.support.tiny_scenes import make_scene
 from training import config as recipes
 from training.checkpoint import newest_checkpoint
 from training.data import Batches, make_frame
-from training.loop import NonFiniteError, Preempted, Trainer, learning_rate, train
+from training.loop import NonFiniteError, Trainer, learning_rate
 from training.loss import BatchTargets, detection_loss
+from training.steps import Preempted, train
 
 CONFIG = replace(
     recipes.small(),
