@@ -86,8 +86,8 @@ def in_area(points: Float32, config: TrainConfig) -> Mask:
 
 def mirror(points: Float32, boxes: Boxes) -> tuple[Float32, Boxes]:
     """Swap left and right."""
-    sign = np.array([1, -1, 1, 1], dtype=np.float32)
-    return points * sign, replace(
+    sign = np.array([1, -1, 1, 1, 1], dtype=np.float32)
+    return points * sign[: points.shape[1]], replace(
         boxes,
         center_xyz_m=boxes.center_xyz_m * sign[:3],
         yaw_rad=wrap_angle(-boxes.yaw_rad),

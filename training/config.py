@@ -19,6 +19,7 @@ BACKBONE_STRIDE: Final = 8
 # Settings that change how fast a model is made, or when it can resume, but not which model it is.
 _NOT_IDENTITY: Final = frozenset({"num_threads", "checkpoint_every", "precision"})
 _PRECISIONS: Final = ("auto", "float32", "bfloat16")
+_ORDERS: Final = ("draw", "epochs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +52,9 @@ class TrainConfig:
         score_threshold: predictions below it are not reported by the detector.
         max_boxes: predictions a frame.
         max_points: points of a training frame; more are thinned at random.
+        num_sweeps: sweeps joined to a frame; above 1, points carry their lag as a fifth column.
+        order: "draw" draws the frames of a step by chance; "epochs" goes through all frames, and
+            repeats those with rare categories, see `training.order`.
         num_threads: CPU threads; 0 takes the cores this process may use, at most 8. Bfloat16 on a
             processor always runs on one.
         precision: of the convolutions while training: "float32", "bfloat16", or "auto", which is
@@ -85,6 +89,8 @@ class TrainConfig:
     score_threshold: float = 0.05
     max_boxes: int = 128
     max_points: int = 150_000
+    num_sweeps: int = 1
+    order: str = "draw"
     num_threads: int = 0
     precision: str = "auto"
 
@@ -100,6 +106,11 @@ class TrainConfig:
         if self.precision not in _PRECISIONS:
             raise ConfigError(
                 f"training config: precision {self.precision!r} is none of {_PRECISIONS}"
+            )
+        if self.order not in _ORDERS or not 1 <= self.num_sweeps <= 255:
+            raise ConfigError(
+                f"training config: order {self.order!r} must be one of {_ORDERS} and num_sweeps "
+                f"{self.num_sweeps} between 1 and 255"
             )
         for low, high, name in (
             (self.x_min_m, self.x_max_m, "x"),

@@ -1,50 +1,56 @@
-"""Training frames in memory, and batches that depend only on the seed and the step number."""
+"""Training frames, and batches that depend only on the seed and the step number."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from scene.box import Boxes, count_points
+from scene.box import Boxes
 from scene.errors import DataError
-from scene.recording import frame_id
-from scene.types import Float32, Float64, Int64
+from scene.types import Float32, Int64
 from storage.manifest import DatasetManifest
 from storage.store import ObjectStore
 from storage.sweeps import SweepFile
 from training.augment import ObjectBank, augment
 from training.config import TrainConfig
+from training.frames import TrainFrame, counted, frame_rows, make_frame, read_points
+from training.order import Labelled, Order, has_categories, rank_slice
 from training.targets import Targets, make_targets
 
+__all__ = [
+    "Batch", "Batches", "DataStats", "Frames", "TrainFrame", "count_categories", "load_frames",
+    "make_frame",
+]  # fmt: skip
+
 _T = TypeVar("_T")
-_TRAIN_SPLITS: Final = ("train", "sim")
-_MARGIN_M: Final = 4.0  # kept around the area, for turned and scaled frames
+TRAIN_SPLITS: Final = ("train", "sim")
+_BANK_FRAMES: Final = 512  # of a dataset that is not in memory, objects to paste come from so many
+_PASTE_UNTIL: Final = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class TrainFrame:
-    """One labelled sweep.
+class Frames(Protocol):
+    """Frames by number: a list of `TrainFrame`, or something that reads them when asked."""
 
-    Attributes:
-        frame_id: `<recording>@<timestamp_ns>`.
-        points: (N, 4) float32 x, y, z (ego, m), intensity.
-        boxes: annotations in the ego frame with counted points.
-    """
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        ...
 
-    frame_id: str
-    points: Float32
-    boxes: Boxes
+    def __getitem__(self, index: int, /) -> TrainFrame:
+        """Return one frame, always the same; may be asked from several threads."""
+        ...
 
 
 class Batch(NamedTuple):
     """B frames after augmentation.
 
     Attributes:
-        points: (N, 4) float32, all frames one after the other.
+        points: (N, 4) float32, all frames one after the other; (N, 5) with several sweeps, see
+            `TrainFrame.points`.
         frame: (N,) int64, the frame of each point.
         targets: one per frame.
     """
@@ -54,11 +60,47 @@ class Batch(NamedTuple):
     targets: list[Targets]
 
 
+@dataclass(slots=True)
+class DataStats:
+    """How well batches keep up with a training. The wait for the first batch is kept apart.
+
+    Attributes:
+        samples: frames handed out after the first batch.
+        wait_s: time that the training stood still for them.
+        busy_s: time that it spent with them.
+        first_s: wait for the first batch.
+    """
+
+    samples: int = 0
+    wait_s: float = 0.0
+    busy_s: float = 0.0
+    first_s: float = 0.0
+
+    @property
+    def samples_per_s(self) -> float:
+        """Frames a second of the training, 0 before the second batch."""
+        return self.samples / (self.wait_s + self.busy_s) if self.samples else 0.0
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the time that the training stood still for data."""
+        return self.wait_s / (self.wait_s + self.busy_s) if self.samples else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report says."""
+        return {
+            "samples_per_s": round(self.samples_per_s, 3),
+            "data_wait_share": round(self.wait_share, 5),
+            "data_wait_s": round(self.wait_s, 3),
+            "first_batch_s": round(self.first_s, 3),
+        }
+
+
 def load_frames(
     store: ObjectStore,
     manifest: DatasetManifest,
     config: TrainConfig,
-    splits: Sequence[str] = _TRAIN_SPLITS,
+    splits: Sequence[str] = TRAIN_SPLITS,
 ) -> list[TrainFrame]:
     """Read the frames of some splits (recorded and simulated training frames by default).
 
@@ -68,15 +110,13 @@ def load_frames(
     frames = []
     opened: SweepFile | None = None
     try:
-        for split in splits:
-            for key, recording, time_ns, boxes in manifest.of_split(split):
-                if opened is None or opened.key != key:
-                    if opened is not None:
-                        opened.close()
-                    opened = SweepFile(store, key)
-                sweep = opened.read(opened.index_of(time_ns))
-                points = np.concatenate([sweep.points_ego_m, sweep.intensity[:, None]], axis=1)
-                frames.append(make_frame(frame_id(recording, time_ns), points, boxes, config))
+        for row in frame_rows(manifest, config, splits):
+            if opened is None or opened.key != row.key:
+                if opened is not None:
+                    opened.close()
+                opened = SweepFile(store, row.key)
+            points = read_points(opened, row.timestamp_ns, config)
+            frames.append(TrainFrame(row.frame_id, points, counted(points, row.boxes)))
     finally:
         if opened is not None:
             opened.close()
@@ -87,94 +127,144 @@ def load_frames(
     return frames
 
 
-def make_frame(name: str, points: Float32, boxes: Boxes, config: TrainConfig) -> TrainFrame:
-    """Keep what training can use of (N, 4) points and boxes; count points where unknown."""
-    reach = _reach_m(config)
-    near = np.hypot(points[:, 0], points[:, 1]) < reach
-    level = (points[:, 2] >= config.z_min_m - 1) & (points[:, 2] < config.z_max_m + 1)
-    kept = np.ascontiguousarray(points[near & level], dtype=np.float32)
-    boxes = boxes.take(np.isin(boxes.category, config.categories) & (boxes.range_m() < reach))
-    if (boxes.num_points < 0).any():
-        counted = count_points(kept[:, :3], boxes).num_points
-        boxes = replace(boxes, num_points=np.where(boxes.num_points < 0, counted, boxes.num_points))
-    return TrainFrame(name, kept, boxes)
+def count_categories(frames: Frames, config: TrainConfig) -> dict[str, int]:
+    """Return how many boxes of each category can teach: inside reach, enough points.
 
-
-def count_categories(frames: Sequence[TrainFrame], config: TrainConfig) -> dict[str, int]:
-    """Return how many boxes of each category can teach: inside reach, enough points."""
-    names = [frame.boxes.category[frame.boxes.num_points >= config.min_points] for frame in frames]
-    every = np.concatenate(names) if names else np.array([], dtype=np.str_)
+    A box whose points the dataset does not count is taken to have enough where its frame is not
+    in memory.
+    """
+    teach = [
+        boxes.category[(boxes.num_points >= config.min_points) | (boxes.num_points < 0)]
+        for boxes in (labelled.boxes for labelled in _labels(frames))
+    ]
+    every = np.concatenate(teach) if teach else np.array([], dtype=np.str_)
     return {name: int((every == name).sum()) for name in config.categories}
 
 
 class Batches:
     """Batches by step number. Asking twice for a step gives the same batch.
 
-    So a resumed training sees exactly the batches it would have seen, with no state to save.
+    So a resumed training sees exactly the batches it would have seen, with no state to save. The
+    workers of a data-parallel training make disjoint parts of the same batch: every sample has
+    random numbers of its own, so the whole does not depend on how many share the work.
+
+    Attributes:
+        stats: speed and waiting of the newest `ahead`.
+        order: which frames a step sees.
     """
 
-    def __init__(self, frames: Sequence[TrainFrame], config: TrainConfig) -> None:
-        if not frames:
-            raise DataError("training needs at least one frame")
+    def __init__(
+        self,
+        frames: Frames,
+        config: TrainConfig,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        threads: int = 0,
+        depth: int = 1,
+    ) -> None:
+        """Plan the batches.
+
+        Args:
+            frames: a list, or frames that are read when asked for.
+            config: the settings; `batch_size` is that of all ranks together.
+            rank: which part of every batch to make.
+            world_size: number of parts.
+            threads: samples that are made at the same time; 0 makes a batch in one thread.
+            depth: batches that are made ahead of the one in use.
+
+        Raises:
+            DataError: if there is no frame, or less than one sample for each rank.
+        """
+        self.order = Order(has_categories(_labels(frames), config), config)
+        self.stats = DataStats()
         self._frames = frames
         self._config = config
-        self._chance = frame_chances(frames, config)
-        self._bank = ObjectBank.build([(f.points, f.boxes) for f in frames], config)
+        self._part = rank_slice(config.batch_size, rank, world_size)
+        self._threads, self._depth = threads, max(1, depth)
+        self._bank = ObjectBank.build(_bank_frames(frames, config), config)
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of one step."""
-        config = self._config
-        rng = np.random.default_rng([config.seed, step])
-        chosen = rng.choice(
-            len(self._frames),
-            size=config.batch_size,
-            replace=len(self._frames) < config.batch_size,
-            p=self._chance,
-        )
-        # Objects are pasted until the last fifth; then frames look as they really are.
-        paste = self._bank if step < 0.8 * config.iterations else None
-        clouds, targets = [], []
-        for index in chosen:
-            frame = self._frames[int(index)]
-            points, boxes = augment(frame.points, frame.boxes, config, rng, paste)
-            clouds.append(points)
-            targets.append(make_targets(boxes, config))
-        number = np.repeat(np.arange(len(clouds), dtype=np.int64), [len(c) for c in clouds])
-        return Batch(np.concatenate(clouds), number, targets)
+        """Return the batch of one step, or this rank's part of it."""
+        return _join([self._sample(step, *which) for which in self._chosen(step)])
 
     def ahead(self, start: int, stop: int, prepare: Callable[[Batch], _T]) -> Iterator[_T]:
-        """Yield `prepare(batch)` of steps `start` to `stop`; a thread makes the next meanwhile."""
+        """Yield `prepare(batch)` of steps `start` to `stop`; threads make the next ones meanwhile.
 
-        def make(step: int) -> _T:
-            return prepare(self.batch(step))
-
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
-            coming = pool.submit(make, start) if start < stop else None
+        What goes wrong with a frame is raised here, and names the frame and its object.
+        """
+        self.stats = stats = DataStats()
+        readers = ThreadPoolExecutor(max(1, self._threads), "frames")
+        makers = ThreadPoolExecutor(1, "batches")
+        coming: list[Future[_T]] = []
+        wanted = iter(range(start, stop))
+        begun = time.perf_counter()
+        try:
             for step in range(start, stop):
-                if coming is None:
-                    return
-                ready = coming.result()
-                coming = pool.submit(make, step + 1) if step + 1 < stop else None
+                while len(coming) < self._depth and (more := next(wanted, None)) is not None:
+                    coming.append(makers.submit(self._make(more, readers, prepare)))
+                ready = coming.pop(0).result()
+                if (more := next(wanted, None)) is not None:
+                    coming.append(makers.submit(self._make(more, readers, prepare)))
+                waited = time.perf_counter() - begun
+                if step == start:
+                    stats.first_s = waited
                 yield ready
+                now = time.perf_counter()
+                if step > start:
+                    stats.samples += self._part.stop - self._part.start
+                    stats.wait_s += waited
+                    stats.busy_s += now - begun - waited
+                begun = now
+        finally:
+            makers.shutdown(wait=True, cancel_futures=True)
+            readers.shutdown(wait=True, cancel_futures=True)
+
+    def _make(
+        self, step: int, readers: ThreadPoolExecutor, prepare: Callable[[Batch], _T]
+    ) -> Callable[[], _T]:
+        """Begin with the samples of a step; return what joins them."""
+        if not self._threads:
+            return lambda: prepare(self.batch(step))
+        samples = [readers.submit(self._sample, step, *which) for which in self._chosen(step)]
+        return lambda: prepare(_join([sample.result() for sample in samples]))
+
+    def _chosen(self, step: int) -> list[tuple[int, int]]:
+        """Return place in the batch and frame number of this rank's samples."""
+        frames = self.order.frames(step)
+        places = range(self._config.batch_size)[self._part]
+        return [(place, int(frames[place])) for place in places]
+
+    def _sample(self, step: int, place: int, index: int) -> tuple[Float32, Targets]:
+        """Return the points and targets of one sample."""
+        config = self._config
+        rng = np.random.default_rng([config.seed, step, place])
+        # Objects are pasted until the last fifth; then frames look as they really are.
+        bank = self._bank if step < _PASTE_UNTIL * config.iterations else None
+        frame = self._frames[index]
+        points, boxes = augment(frame.points, frame.boxes, config, rng, bank)
+        return points, make_targets(boxes, config)
 
 
-def frame_chances(frames: Sequence[TrainFrame], config: TrainConfig) -> Float64:
-    """Return (F,) chance of drawing each frame; frames with rare categories come more often.
-
-    Source: the repeat factor of LVIS (Gupta et al., CVPR 2019), at least half of all frames.
-    """
-    has = np.array(
-        [[(f.boxes.category == name).any() for name in config.categories] for f in frames]
-    )
-    share = np.maximum(has.mean(axis=0), 1e-9)
-    factor = np.maximum(1.0, np.sqrt(0.5 / share))
-    weight = np.where(has, factor, 1.0).max(axis=1)
-    weight = 1.0 + config.rare_boost * (weight - 1.0)
-    return weight / weight.sum()
+def _join(samples: list[tuple[Float32, Targets]]) -> Batch:
+    """Return samples as one batch."""
+    counts = [len(points) for points, _ in samples]
+    number = np.repeat(np.arange(len(samples), dtype=np.int64), counts)
+    clouds = np.concatenate([points for points, _ in samples])
+    return Batch(clouds, number, [targets for _, targets in samples])
 
 
-def _reach_m(config: TrainConfig) -> float:
-    """Return how far from the ego origin points can matter after turning."""
-    x = max(abs(config.x_min_m), abs(config.x_max_m))
-    y = max(abs(config.y_min_m), abs(config.y_max_m))
-    return float(np.hypot(x, y)) + _MARGIN_M
+def _labels(frames: Frames) -> Sequence[Labelled]:
+    """Return what is labelled in the frames, without reading points that are not in memory."""
+    rows: Sequence[Labelled] | None = getattr(frames, "rows", None)
+    return rows if rows is not None else [frames[i] for i in range(len(frames))]
+
+
+def _bank_frames(frames: Frames, config: TrainConfig) -> list[tuple[Float32, Boxes]]:
+    """Return the frames that objects to paste are cut from."""
+    wanted = [name for name, _ in config.paste]
+    known = [i for i, f in enumerate(_labels(frames)) if np.isin(f.boxes.category, wanted).any()]
+    if hasattr(frames, "rows") and len(known) > _BANK_FRAMES:
+        known = [known[i * len(known) // _BANK_FRAMES] for i in range(_BANK_FRAMES)]
+    chosen = (frames[i] for i in known)
+    return [(frame.points, frame.boxes) for frame in chosen]

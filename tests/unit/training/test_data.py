@@ -1,3 +1,5 @@
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,8 @@ from scene.errors import DataError
 from storage.local import LocalStore
 from tests.support.tiny_scenes import make_scene, store_dataset
 from training import config as recipes
-from training.data import Batches, count_categories, frame_chances, load_frames, make_frame
+from training.data import Batches, count_categories, load_frames, make_frame
+from training.order import frame_chances, has_categories
 
 CONFIG = replace(recipes.small(), categories=("car", "pedestrian"), batch_size=3)
 
@@ -57,9 +60,9 @@ def test_no_frames_are_refused():
 def test_rare_categories_come_more_often(frames):
     rare = make_frame("r@0", *make_scene(9, {"pedestrian": 3}), CONFIG)
     cars = [make_frame(f"c@{i}", *make_scene(i, {"car": 3}), CONFIG) for i in range(9)]
-    even = frame_chances([rare, *cars], replace(CONFIG, rare_boost=0.0))
+    even = frame_chances(has_categories([rare, *cars], CONFIG), replace(CONFIG, rare_boost=0.0))
     np.testing.assert_allclose(even, 0.1)
-    boosted = frame_chances([rare, *cars], replace(CONFIG, rare_boost=1.0))
+    boosted = frame_chances(has_categories([rare, *cars], CONFIG), replace(CONFIG, rare_boost=1.0))
     np.testing.assert_allclose(boosted.sum(), 1.0)
     assert boosted[0] > 1.5 * boosted[1]
 
@@ -99,3 +102,44 @@ def test_empty_frames_are_kept_as_background():
     batch = Batches([frame], CONFIG).batch(0)
     assert all(len(t.cells) == 0 for t in batch.targets)
     assert all(t.codes.shape == (0, 10) for t in batch.targets)
+
+
+def test_ranks_make_parts_of_one_batch(frames):
+    config = replace(CONFIG, batch_size=5)
+    whole = Batches(frames, config).batch(7)
+    parts = [Batches(frames, config, rank=r, world_size=2).batch(7) for r in range(2)]
+    assert [len(part.targets) for part in parts] == [2, 3]
+    np.testing.assert_array_equal(whole.points, np.concatenate([p.points for p in parts]))
+    for one, two in zip(whole.targets, parts[0].targets + parts[1].targets, strict=True):
+        np.testing.assert_array_equal(one.heatmap, two.heatmap)
+
+
+def test_threads_make_the_same_batches(frames):
+    config = replace(CONFIG, order="epochs")
+    alone = list(Batches(frames, config).ahead(1, 6, lambda batch: batch))
+    batches = Batches(frames, config, threads=3, depth=2)
+    for one, two in zip(alone, batches.ahead(1, 6, lambda batch: batch), strict=True):
+        same(one, two)
+    assert batches.stats.samples == 4 * 3
+    assert 0 <= batches.stats.wait_share <= 1
+    assert batches.stats.samples_per_s > 0
+    assert batches.stats.first_s > 0
+
+
+def test_waiting_for_data_is_told_from_using_it(frames):
+    slow = Batches(frames, CONFIG)
+    for _ in slow.ahead(0, 4, lambda batch: time.sleep(0.03)):
+        pass
+    assert slow.stats.wait_share > 0.8
+    fast = Batches(frames, CONFIG, depth=2)
+    for _ in fast.ahead(0, 4, lambda batch: None):
+        time.sleep(0.1)
+    assert fast.stats.wait_share < 0.5
+
+
+def test_leaving_early_ends_the_threads(frames):
+    before = threading.active_count()
+    coming = Batches(frames, CONFIG, threads=2, depth=3).ahead(0, 100, lambda batch: batch)
+    next(coming)
+    coming.close()
+    assert threading.active_count() == before
