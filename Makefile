@@ -5,9 +5,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 LABEL_STUDIO := .venv-label-studio
+EDITOR := labeling/editor
+EDITOR_SOURCES = $(shell find $(EDITOR)/src $(EDITOR)/test $(EDITOR)/*.html $(EDITOR)/*.ts $(EDITOR)/*.json -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev serve test check format bench peers oracle label-studio servers clean
+.PHONY: help setup demo dev serve test check format bench peers oracle editor editor-test label-studio servers clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,7 +40,7 @@ check: $(READY) ## Format, lint, types, import contracts, fast unit tests
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/pytest -q -n 2
 
-test: oracle check ## Everything: checks, unit, slow, integration and end-to-end tests
+test: oracle editor editor-test check ## Everything: checks, unit, slow, integration and end-to-end tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "slow or integration or e2e"
 
 format: $(READY) ## Format the code
@@ -62,6 +64,24 @@ $(VENV)/.peers: $(VENV)/.oracle
 bench: peers ## Print our figures beside named peers', measured interleaved in this run
 	@$(BIN)/python -m benchmarks
 
+editor: $(EDITOR)/dist/index.html ## The page that labels in 3D, built into labeling/editor/dist
+
+editor-test: $(EDITOR)/node_modules/.tested ## Format, lint, types and tests of that page
+
+$(EDITOR)/node_modules/.ready: $(EDITOR)/package.json $(EDITOR)/package-lock.json $(EDITOR)/.npmrc | $(READY)
+	@$(BIN)/python $(EDITOR)/npm.py ci --silent
+	@touch $@
+
+$(EDITOR)/dist/index.html: $(EDITOR)/node_modules/.ready $(EDITOR_SOURCES)
+	@$(BIN)/python $(EDITOR)/npm.py run --silent build -- --logLevel warn
+	@touch $@
+
+$(EDITOR)/node_modules/.tested: $(EDITOR)/node_modules/.ready $(EDITOR_SOURCES)
+	@$(BIN)/python $(EDITOR)/npm.py run --silent lint
+	@$(BIN)/python $(EDITOR)/npm.py run --silent types
+	@$(BIN)/python $(EDITOR)/npm.py run --silent test
+	@touch $@
+
 label-studio: $(LABEL_STUDIO)/.ready ## A real Label Studio server, in an environment of its own
 
 $(LABEL_STUDIO)/.ready:
@@ -74,4 +94,4 @@ servers: label-studio ## What the integration tests talk to: Ceph's S3 gateway, 
 	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends radosgw ceph-mon ceph-osd ceph-common chromium libusb-1.0-0
 
 clean: ## Remove environments and the demo's data
-	rm -rf $(VENV) $(LABEL_STUDIO) .starloop
+	rm -rf $(VENV) $(LABEL_STUDIO) .starloop $(EDITOR)/node_modules $(EDITOR)/dist
