@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pipelines.label_cli import label
 from pipelines.settings import Settings, load_settings
 from scene.errors import StarloopError
 
@@ -49,6 +50,9 @@ def main(ctx: click.Context) -> None:
     ctx.obj = load_settings()
 
 
+main.add_command(label)
+
+
 @main.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Your own recordings.")
 @click.option("--turns", type=click.IntRange(1, 20), default=1, show_default=True)
@@ -76,15 +80,6 @@ def ingest(settings: Settings, path: Path | None, workers: int | None) -> None:
         chosen = settings.ingest.model_copy(update={"workers": workers})
         settings = settings.model_copy(update={"ingest": chosen})
     sys.exit(ingest_landing(settings, path))
-
-
-@main.command()
-@click.pass_obj
-def label(settings: Settings) -> None:
-    """Choose frames, send them to the labelling team, fetch what is finished."""
-    from pipelines.commands import run_stages
-
-    run_stages(settings, ("selection", "label"))
 
 
 @main.command()

@@ -150,3 +150,33 @@ def turn_feedback(number: int) -> str:
 def parts(recording: RecordingId) -> str:
     """Finished parts of an ingest under way, below keys that say of what; gone when it is done."""
     return f"parts/{recording}/"
+
+
+def clip_tasks_prefix() -> str:
+    """Folder of all clips to label."""
+    return "labeling/clips/"
+
+
+def clip_task(task_id: str) -> str:
+    """One clip to label, JSON."""
+    return f"{clip_tasks_prefix()}{task_id}.json"
+
+
+def clip_draft(task_id: str, labeller: str) -> str:
+    """The unsubmitted work of one person on a clip, JSON."""
+    return f"labeling/drafts/{task_id}/{_file_part(labeller)}.json"
+
+
+def clip_answers_prefix(recording: RecordingId, task_id: str = "") -> str:
+    """Folder of what people submitted for a recording, or for one clip of it."""
+    return f"labeling/answers/{recording}/" + (f"{task_id}/" if task_id else "")
+
+
+def clip_answer(recording: RecordingId, task_id: str, answer_id: str) -> str:
+    """What one person submitted for a clip, JSON."""
+    return f"{clip_answers_prefix(recording, task_id)}{_file_part(answer_id)}.json"
+
+
+def _file_part(name: str) -> str:
+    """Return a name as one part of a key: other characters than those of ids become `_`."""
+    return RecordingId.from_text(name)

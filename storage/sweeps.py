@@ -92,13 +92,25 @@ class SweepFile:
             FormatError: if its bytes are damaged.
             IndexError: if there is no such row.
         """
+        try:
+            return codec.decode(self.read_encoded(index), int(self.timestamps_ns[index]))
+        except FormatError as error:
+            raise FormatError(f"{self.key}: sweep {index}: {error}") from error
+
+    def read_encoded(self, index: int) -> bytes:
+        """Return the bytes of one sweep as they are stored, in the point codec.
+
+        Raises:
+            FormatError: if they cannot be read.
+            IndexError: if there is no such row.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.key}: sweep {index} of {len(self)}")
         try:
             row = self._file.read_row_group(index, columns=["points"])
-            return codec.decode(row.column("points")[0].as_py(), int(self.timestamps_ns[index]))
-        except (pa.ArrowException, OSError, FormatError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise FormatError(f"{self.key}: sweep {index}: {error}") from error
+        return row.column("points")[0].as_py()
 
     def index_of(self, timestamp_ns: int) -> int:
         """Return the row of the sweep that starts exactly then.

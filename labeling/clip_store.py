@@ -1,0 +1,250 @@
+"""Clips, drafts and answers in the bucket: writes are atomic, and sent twice they count once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from labeling.annotation import Annotation, check_annotation, to_answers
+from labeling.clip_task import ClipTask
+from labeling.clips import ClipResult, Review
+from scene.errors import ConflictError, LabelError, NotFoundError
+from scene.recording import RecordingId
+from storage import layout
+from storage.store import ObjectStore
+
+EDITOR: Final = "editor"
+_DRAFT_ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What one person submitted for one clip, as it is stored.
+
+    Attributes:
+        task_id: of the clip.
+        recording: of the clip.
+        answer_id: `<backend>-<id in it>`; the key of the object.
+        annotator: a number of the backend, never a name.
+        annotation: the boxes.
+        lead_time_s: from opening to submitting; NaN is stored as None.
+        submitted_ns: when, nanoseconds since the epoch.
+        review: what a reviewer said.
+    """
+
+    task_id: str
+    recording: RecordingId
+    answer_id: str
+    annotator: str
+    annotation: Annotation
+    lead_time_s: float | None
+    submitted_ns: int
+    review: Review = "submitted"
+
+    def to_bytes(self) -> bytes:
+        """Return the stored JSON."""
+        return _dump(
+            {
+                "task_id": self.task_id,
+                "recording": str(self.recording),
+                "answer_id": self.answer_id,
+                "annotator": self.annotator,
+                "annotation": self.annotation.model_dump(),
+                "lead_time_s": self.lead_time_s,
+                "submitted_ns": self.submitted_ns,
+                "review": self.review,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Answer:
+        """Undo `to_bytes`.
+
+        Raises:
+            LabelError: if it is something else.
+        """
+        try:
+            values = json.loads(data)
+            values["annotation"] = Annotation.model_validate(values["annotation"])
+            values["recording"] = RecordingId(values["recording"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise LabelError(f"{where}: not an answer of a labeller ({error!r})") from error
+
+    def to_result(self, task: ClipTask) -> ClipResult:
+        """Return what the answer means for the frames of its task."""
+        seconds = self.lead_time_s
+        return ClipResult(
+            task_id=self.task_id,
+            recording=str(self.recording),
+            frames=to_answers(self.annotation, task.prelabels, task.timestamps_ns),
+            annotator=self.annotator,
+            external_id=self.answer_id,
+            seconds=float("nan") if seconds is None else float(seconds),
+            submitted_ns=self.submitted_ns,
+            review=self.review,
+            purpose=task.purpose,
+        )
+
+
+class ClipStore:
+    """The clips of a bucket, and what people did with them.
+
+    Args:
+        store: the bucket.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+
+    def add(self, task: ClipTask) -> bool:
+        """Keep a clip; return whether it is new. A clip that is there gets the new prelabels."""
+        key, data = layout.clip_task(task.task_id), _dump(task.to_json())
+        try:
+            self.store.put(key, data, if_absent=True)
+        except ConflictError:
+            if self.store.get(key) != data:
+                self.store.put(key, data)
+            return False
+        return True
+
+    def get(self, task_id: str) -> ClipTask:
+        """Return a clip.
+
+        Raises:
+            NotFoundError: if there is none.
+        """
+        key = layout.clip_task(_checked(task_id))
+        try:
+            data = self.store.get(key)
+        except NotFoundError as error:
+            raise NotFoundError(f"no clip {task_id!r}: was it pushed to this bucket?") from error
+        return ClipTask.from_json(json.loads(data), key)
+
+    def task_ids(self, after: str = "") -> Iterator[str]:
+        """Yield the ids of all clips in order, those after one of them."""
+        for stat in self.store.list(layout.clip_tasks_prefix()):
+            task_id = stat.key.rpartition("/")[2].removesuffix(".json")
+            if task_id > after:
+                yield task_id
+
+    def draft(self, task_id: str, labeller: str) -> dict[str, Any] | None:
+        """Return the unsubmitted work of a person: client_id, sequence, annotation, saved_ns."""
+        try:
+            return json.loads(self.store.get(layout.clip_draft(_checked(task_id), labeller)))
+        except NotFoundError:
+            return None
+
+    def save_draft(
+        self, task_id: str, labeller: str, client_id: str, sequence: int, annotation: Annotation
+    ) -> dict[str, Any]:
+        """Keep a draft if it is the newest, and return the one that is kept.
+
+        The same draft sent again changes nothing. Of two windows that reach the same sequence the
+        first one keeps its draft, and the other learns so from what is returned.
+        """
+        key = layout.clip_draft(_checked(task_id), labeller)
+        draft = {
+            "client_id": client_id,
+            "sequence": sequence,
+            "annotation": annotation.model_dump(),
+            "saved_ns": time.time_ns(),
+        }
+        for _ in range(_DRAFT_ATTEMPTS):
+            try:
+                stat = self.store.stat(key)
+                kept = json.loads(self.store.get(key))
+                if kept["sequence"] >= sequence:
+                    return kept
+                self.store.put(key, _dump(draft), if_match=stat.etag)
+            except NotFoundError:
+                try:
+                    self.store.put(key, _dump(draft), if_absent=True)
+                except ConflictError:
+                    continue
+            except ConflictError:
+                continue
+            return draft
+        raise ConflictError(f"{key}: many windows write this draft at once; close all but one")
+
+    def submit(
+        self,
+        task: ClipTask,
+        annotator: str,
+        submission_id: str,
+        annotation: Annotation,
+        lead_time_s: float | None,
+    ) -> Answer:
+        """Keep what a person submitted; the same submission again changes nothing.
+
+        Raises:
+            LabelError: if the annotation does not fit the clip.
+            ConflictError: if another annotation was submitted under this id.
+        """
+        check_annotation(annotation, len(task.frames))
+        annotation = annotation.model_copy(update={"submission_id": submission_id})
+        answer = Answer(
+            task.task_id, task.recording, f"{EDITOR}-{submission_id}", annotator, annotation,
+            lead_time_s, time.time_ns(),
+        )  # fmt: skip
+        key = layout.clip_answer(task.recording, task.task_id, answer.answer_id)
+        try:
+            self.store.put(key, answer.to_bytes(), if_absent=True)
+        except ConflictError:
+            kept = Answer.from_bytes(self.store.get(key), key)
+            if kept.annotation.boxes != annotation.boxes or kept.annotator != annotator:
+                raise ConflictError(
+                    f"submission {submission_id} of clip {task.task_id} is there already with "
+                    "other boxes; reload the page and submit again"
+                ) from None
+            return kept
+        return answer
+
+    def put_answer(self, answer: Answer) -> None:
+        """Keep an answer that a backend gave, in the place of its older state."""
+        key = layout.clip_answer(answer.recording, answer.task_id, answer.answer_id)
+        self.store.put(key, answer.to_bytes())
+
+    def drop_answer(self, recording: RecordingId, task_id: str, answer_id: str) -> None:
+        """Forget an answer that was withdrawn."""
+        self.store.delete(layout.clip_answer(recording, _checked(task_id), answer_id))
+
+    def answers(self, recording: RecordingId, task_id: str = "") -> list[Answer]:
+        """Return all answers for a recording, or for one clip of it, oldest first."""
+        prefix = layout.clip_answers_prefix(recording, task_id)
+        found = []
+        for stat in self.store.list(prefix):
+            try:
+                found.append(Answer.from_bytes(self.store.get(stat.key), stat.key))
+            except NotFoundError:  # withdrawn meanwhile
+                continue
+        return sorted(found, key=lambda answer: (answer.submitted_ns, answer.answer_id))
+
+    def newest_answers(self, recording: RecordingId, task_id: str = "") -> list[Answer]:
+        """Return the newest answer of every person for every clip, oldest first."""
+        newest = {(a.task_id, a.annotator): a for a in self.answers(recording, task_id)}
+        return sorted(newest.values(), key=lambda answer: (answer.submitted_ns, answer.answer_id))
+
+    def results(self, recording: RecordingId) -> list[ClipResult]:
+        """Return what people say about a recording: the newest answer of each for each clip."""
+        tasks: dict[str, ClipTask] = {}
+        results = []
+        for answer in self.newest_answers(recording):
+            if answer.task_id not in tasks:
+                tasks[answer.task_id] = self.get(answer.task_id)
+            results.append(answer.to_result(tasks[answer.task_id]))
+        return results
+
+
+def _checked(task_id: str) -> str:
+    """Return the id if it looks like one: it becomes part of a key."""
+    if len(task_id) != 16 or set(task_id) - set("0123456789abcdef"):
+        raise NotFoundError(f"{task_id[:40]!r} is no clip id: 16 hex digits")
+    return task_id
+
+
+def _dump(values: Any) -> bytes:
+    return json.dumps(values, separators=(",", ":"), sort_keys=True).encode()

@@ -1,0 +1,57 @@
+"""The application: the editor's page and API, alone or in front of Label Studio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from labeling.annotation import explain
+from labeling.clip_store import ClipStore
+from labeling.serve import api, pages
+from labeling.serve.access import TokenAccess
+from scene.errors import ConflictError, DataError, LabelError, NotFoundError, StarloopError
+from storage.store import ObjectStore
+
+_STATUS = ((NotFoundError, 404), (ConflictError, 409), (LabelError, 422), (DataError, 500))
+
+
+def create_app(
+    store: ObjectStore, access: TokenAccess, *, dist: Path = pages.DIST
+) -> FastAPI:  # fmt: skip
+    """Return the editor alone, without Label Studio.
+
+    Args:
+        store: the bucket with the clips and the recordings.
+        access: tokens of the labellers.
+        dist: the built editor.
+    """
+    app = FastAPI(title="Starloop editor", docs_url=None, redoc_url=None, openapi_url=None)
+    # A page of another name that resolves to this machine must not talk to us.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    add_errors(app)
+    app.include_router(api.make_router(ClipStore(store), access))
+    app.include_router(pages.make_router(access, dist))
+
+    @app.get("/", include_in_schema=False)
+    def start(request: Request) -> RedirectResponse:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"/editor/{query}")
+
+    return app
+
+
+def add_errors(app: FastAPI) -> None:
+    """Answer our own errors with their text and a fitting status."""
+
+    @app.exception_handler(StarloopError)
+    def explain_error(_: Request, error: StarloopError) -> JSONResponse:
+        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+        return JSONResponse({"detail": str(error)}, status)
+
+    @app.exception_handler(RequestValidationError)
+    def explain_request(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": explain(error.errors())}, 422)

@@ -1,0 +1,59 @@
+"""`starloop label ...`: clips for people to label, the server of the editor."""
+
+from __future__ import annotations
+
+import click
+
+from pipelines.settings import Settings
+
+_CLIPS_HELP = """Make clips for people to label from an ingested RECORDING.
+
+Clips are consecutive frames. A clip that is there already is not made twice; it gets the new
+prelabels.
+"""
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def label(ctx: click.Context) -> None:
+    """Choose frames, send them to the labelling team, fetch what is finished.
+
+    The subcommands are for labelling clips in the 3D editor.
+    """
+    if ctx.invoked_subcommand is None:
+        from pipelines.commands import run_stages
+
+        run_stages(ctx.obj, ("selection", "label"))
+
+
+@label.command(help=_CLIPS_HELP)
+@click.argument("recording")
+@click.option("--frames", metavar="START:STOP", help="Only these sweeps; STOP is not counted in.")
+@click.option("--length", type=click.IntRange(1, 200), default=10, show_default=True)
+@click.option(
+    "--prelabels",
+    type=click.Choice(["none", "champion", "ground-truth"]),
+    default="champion",
+    show_default=True,
+    help="Boxes to start from; without a champion there are none.",
+)
+@click.pass_obj
+def clips(
+    settings: Settings, recording: str, frames: str | None, length: int, prelabels: str
+) -> None:
+    """Cut a recording into clips."""
+    from pipelines.export import frames_range
+    from pipelines.label_commands import make_clips
+
+    make_clips(settings, recording, frames_range(frames), length, prelabels)
+
+
+@label.command()
+@click.option("--port", type=int, default=8010, show_default=True, help="0 takes a free one.")
+@click.option("--labellers", type=click.IntRange(1, 100), default=1, show_default=True)
+@click.pass_obj
+def serve(settings: Settings, port: int, labellers: int) -> None:
+    """The 3D editor on 127.0.0.1, for one or more labellers, each with a URL of their own."""
+    from pipelines.label_commands import serve_editor
+
+    serve_editor(settings, port, labellers)
