@@ -12,6 +12,7 @@ from benchmarks.drive import SWEEPS, write_drive, write_imu
 from benchmarks.harness import BenchRow, interleave
 from recordings.open import open_recording
 from scene.recording import RecordingId
+from storage import memory
 from storage.local import LocalStore
 from storage.sweeps import SweepFile, write_sweeps
 
@@ -21,7 +22,8 @@ _NAME = RecordingId("drive")
 
 def rows() -> list[BenchRow]:
     """Measure ingest of points and of small messages, and reading one sweep again."""
-    with tempfile.TemporaryDirectory() as name:
+    # For both sides, as `starloop ingest` has it.
+    with memory.reused(), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recording = folder / "drive.mcap"
         num_points, raw_bytes = write_drive(recording)

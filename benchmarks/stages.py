@@ -17,7 +17,7 @@ from benchmarks.ingest import ingest
 from recordings.open import open_recording
 from recordings.rules.quality import Facts, QualityCheck
 from scene.recording import RecordingId
-from storage import codec, codec_envelope
+from storage import codec, codec_envelope, memory
 from storage.local import LocalStore
 from storage.sweep_writer import SweepWriter, encode_rows
 
@@ -29,7 +29,7 @@ _FLOOR = ("decompress", "zstd", "copy", "write")
 
 def rows() -> list[BenchRow]:
     """Measure the stages and the cores."""
-    with tempfile.TemporaryDirectory() as name:
+    with memory.reused(), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "drive.mcap"
         num_points, _ = write_drive(path)

@@ -29,7 +29,7 @@ from reporting.pictures import bev_png
 from scene.errors import DataError
 from scene.image import Image
 from scene.recording import RecordingId
-from storage import layout, lineage, schemas
+from storage import layout, lineage, memory, schemas
 from storage.boxes import boxes_to_arrow
 from storage.images import write_images
 from storage.lineage import Node
@@ -124,7 +124,7 @@ class _Ingest:
         """Read, check, write; never raises for bad data."""
         opened: Recording | None = None
         try:
-            with local_copy(self.workspace, self.source) as path:
+            with memory.reused(), local_copy(self.workspace, self.source) as path:
                 opened = open_recording(path, self.source.name, self.source.part)
                 opened = prepare(
                     opened, self.workspace.ingest.deskew, self.workspace.ingest.odometry

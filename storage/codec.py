@@ -72,12 +72,13 @@ def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = Fal
             for column in (*sweep.points_ego_m.T, sweep.intensity)
             for plane in byte_planes(np.ascontiguousarray(column).view(np.uint32))
         ]
+        ring = _ring_numbers(sweep)
     else:
-        sweep, order, planes = _quantised(sweep, step_m)
+        sweep, order, ring, planes = _quantised(sweep, step_m)
     flags = LOSSLESS if lossless else 0
-    if sweep.ring is not None:
+    if ring is not None:
         flags |= HAS_RING
-        planes += integer_planes(_taken(sweep.ring, order, np.uint32))
+        planes += integer_planes(ring)
     time_step_ns = 1
     if sweep.offset_ns.any():
         times = _times(sweep, order)
@@ -119,23 +120,37 @@ def decode(data: bytes, timestamp_ns: int) -> Sweep:
     return Sweep(timestamp_ns, points, intensity, offset_ns, ring)
 
 
-def _quantised(sweep: Sweep, step_m: float) -> tuple[Sweep, Order, list[Plane]]:
-    """Return the sweep, the order of its points, and x, y, z and intensity as planes.
+class _Quantised(NamedTuple):
+    """A sweep in steps.
+
+    Attributes:
+        sweep: the points, perhaps sorted.
+        order: (N,) which of them is at each place.
+        ring: (N,) their rings in that order.
+        planes: x, y, z and intensity.
+    """
+
+    sweep: Sweep
+    order: Order
+    ring: Order | None
+    planes: list[Plane]
+
+
+def _quantised(sweep: Sweep, step_m: float) -> _Quantised:
+    """Return the sweep in steps, in an order in which neighbours are close.
 
     Files of spinning lidars are in firing order, so grouping by ring puts neighbours side by
     side. Where that leaves them far apart (a shuffled cloud), points are sorted by ring and
     azimuth first.
     """
     steps, level = _rounded(sweep, step_m)
-    order = _grouped(sweep.ring, len(sweep))
-    axes = _axes(steps, order)
+    order, ring, axes, bright = _grouped(sweep, steps, level)
     if _is_scrambled(axes, step_m):
         sweep = _sorted(sweep)
-        steps, level = _rounded(sweep, step_m)
-        order = np.arange(len(sweep), dtype=np.uint32)
-        axes = _axes(steps, order)
+        steps, bright = _rounded(sweep, step_m)
+        order, ring, axes = _as_is(len(sweep)), _ring_numbers(sweep), _axes(steps)
     planes = [plane for axis in axes for plane in difference_planes(axis)]
-    return sweep, order, [*planes, _taken(level, order, np.uint8)]
+    return _Quantised(sweep, order, ring, [*planes, bright])
 
 
 def _rounded(sweep: Sweep, step_m: float) -> tuple[NDArray[np.int32], Plane]:
@@ -155,26 +170,35 @@ def _rounded(sweep: Sweep, step_m: float) -> tuple[NDArray[np.int32], Plane]:
     return steps, level
 
 
-def _grouped(ring: NDArray[np.uint16] | None, count: int) -> Order:
-    """Return the (N,) order that groups equal rings and keeps that inside each."""
+def _grouped(
+    sweep: Sweep, steps: NDArray[np.int32], level: Plane
+) -> tuple[Order, Order | None, NDArray[np.int32], Plane]:
+    """Return order, rings, (3, N) coordinates and intensities with equal rings together."""
     from storage import codec_kernels
 
-    if ring is None or not count:
-        return np.arange(count, dtype=np.uint32)
-    starts = np.zeros(int(ring.max()) + 1, np.uint32)
-    codec_kernels.count_rings(ring, starts)
-    order = np.empty(count, np.uint32)
-    codec_kernels.group(ring, starts, order)
-    return order
+    count = len(sweep)
+    if sweep.ring is None or not count:
+        return _as_is(count), _ring_numbers(sweep), _axes(steps), level
+    ends = np.zeros(int(sweep.ring.max()) + 1, np.uint32)
+    codec_kernels.count_rings(sweep.ring, ends)
+    order, ring = np.empty(count, np.uint32), np.empty(count, np.uint32)
+    axes, bright = np.empty((3, count), np.int32), np.empty(count, np.uint8)
+    codec_kernels.group(steps, level, sweep.ring, ends, order, axes, bright)
+    codec_kernels.fill_rings(ends, ring)
+    return order, ring, axes, bright
 
 
-def _axes(steps: NDArray[np.int32], order: Order) -> NDArray[np.int32]:
-    """Return (N, 3) coordinates as (3, N), in their order."""
-    from storage import codec_kernels
+def _as_is(count: int) -> Order:
+    return np.arange(count, dtype=np.uint32)
 
-    axes = np.empty((3, len(steps)), np.int32)
-    codec_kernels.take_points(steps, order, *axes)
-    return axes
+
+def _ring_numbers(sweep: Sweep) -> Order | None:
+    return None if sweep.ring is None else sweep.ring.astype(np.uint32)
+
+
+def _axes(steps: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return (N, 3) coordinates as (3, N)."""
+    return np.ascontiguousarray(steps.T)
 
 
 def _is_scrambled(steps: NDArray[np.int32], step_m: float) -> bool:

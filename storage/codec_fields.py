@@ -36,7 +36,7 @@ def integer_planes(values: Uint32) -> list[Plane]:
     """Return the seven streams of (N,) integers most of which differ by the same from the last."""
     from storage import codec_kernels
 
-    room = len(values) // _SPARSE
+    room = len(values) // _SPARSE + 1
     positions, deltas = np.empty(room, np.uint32), np.empty(room, np.uint32)
     common, count = codec_kernels.exceptions(values, positions, deltas)
     nothing = np.empty(0, np.uint8)

@@ -30,11 +30,37 @@ def count_rings(ring, starts):  # pragma: no cover - compiled
 
 
 @numba.njit(cache=True, nogil=True)
-def group(ring, starts, order):  # pragma: no cover - compiled
-    """Write which of (N,) points come first when equal rings are grouped, the order inside kept."""
+def group(steps, level, ring, starts, order, axes, bright):  # pragma: no cover - compiled
+    """Write (N, 3) coordinates and (N,) levels grouped by ring, the order inside each kept.
+
+    One pass over the points as they came: they are read in a row and written to as many places as
+    there are rings, which caches hold, where gathering them by an order would miss.
+
+    Args:
+        steps: (N, 3) int32.
+        level: (N,) uint8.
+        ring: (N,) uint16.
+        starts: (R,) uint32, where each ring begins; holds where each ends afterwards.
+        order: (N,) uint32, to be written: which point is at each place.
+        axes: (3, N) int32, to be written.
+        bright: (N,) uint8, to be written.
+    """
+    x, y, z = axes
     for i in range(len(ring)):
-        order[starts[ring[i]]] = i
-        starts[ring[i]] += 1
+        k = starts[ring[i]]
+        starts[ring[i]] = k + np.uint32(1)
+        order[k] = i
+        x[k], y[k], z[k] = steps[i, 0], steps[i, 1], steps[i, 2]
+        bright[k] = level[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_rings(ends, ring):  # pragma: no cover - compiled
+    """Write the (N,) uint32 rings of points that are grouped by ring; see `group`."""
+    start = np.uint32(0)
+    for value in range(len(ends)):
+        ring[start : ends[value]] = value
+        start = ends[value]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -42,14 +68,6 @@ def take(values, order, taken):  # pragma: no cover - compiled
     """Write (N,) values in their order."""
     for k in range(len(order)):
         taken[k] = values[order[k]]
-
-
-@numba.njit(cache=True, nogil=True)
-def take_points(steps, order, x, y, z):  # pragma: no cover - compiled
-    """Write the columns of (N, 3) coordinates in their order."""
-    for k in range(len(order)):
-        i = order[k]
-        x[k], y[k], z[k] = steps[i, 0], steps[i, 1], steps[i, 2]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -161,8 +179,8 @@ def exceptions(values, positions, deltas):  # pragma: no cover - compiled
 
     Args:
         values: (N,) uint32.
-        positions: (M,) uint32, to be filled with where the difference is another.
-        deltas: (M,) uint32, to be filled with those differences.
+        positions: (M + 1,) uint32, to be filled with where the difference is another.
+        deltas: (M + 1,) uint32, to be filled with those differences.
 
     Returns:
         The usual difference, and the number of exceptions; -1 if there are more than M.
@@ -178,11 +196,10 @@ def exceptions(values, positions, deltas):  # pragma: no cover - compiled
     for i in range(len(values)):
         delta = np.uint32(values[i] - before)
         before = values[i]
-        if delta != common:
-            if count == len(positions):
-                return common, -1
-            positions[count], deltas[count] = i, delta
-            count += 1
+        positions[count], deltas[count] = i, delta  # without a branch that is hard to foresee
+        count += delta != common
+        if count == len(positions):
+            return common, -1
     return common, count
 
 
