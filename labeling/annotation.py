@@ -21,13 +21,16 @@ from scene.taxonomy import CATEGORY
 
 FORMAT: Final = 1
 _MAX_BOXES: Final = 200_000
-_MAX_EVENTS: Final = 100_000
+_MAX_ACTIONS: Final = 1000
 _UNTOUCHED_M: Final = 1e-3  # numbers of a prelabel come back rounded, never by more
 _UNTOUCHED_RAD: Final = 1e-3
 
 _Coordinate = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
 _Length = Annotated[float, Field(gt=0, le=200, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
+_Sequence = Annotated[int, Field(ge=0, lt=2**53)]
+_Identifier = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_-]+$")]
 _Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -56,7 +59,29 @@ class ClipBox(BaseModel):
     origin: Origin = "manual"
     key_frame: bool = True
     attributes: dict[str, str | float | bool] = {}
-    score: float | None = None
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; a box of a person has no score at all."""
+        return self.model_dump(exclude_none=True)
+
+
+class Events(BaseModel):
+    """How much was done, for the cost of a box.
+
+    Attributes:
+        clicks, keys, drags: of the person.
+        actions: how often each kind of action was used.
+        seconds_by_track: active seconds while a track was selected.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    clicks: _Count = 0
+    keys: _Count = 0
+    drags: _Count = 0
+    actions: Annotated[dict[str, _Count], Field(max_length=_MAX_ACTIONS)] = {}
+    seconds_by_track: Annotated[dict[str, _Seconds], Field(max_length=_MAX_BOXES)] = {}
 
 
 class Annotation(BaseModel):
@@ -66,8 +91,7 @@ class Annotation(BaseModel):
         format: of this JSON; 1.
         boxes: of all frames.
         time_spent_s: time that the person worked in the editor, pauses left out.
-        events: what was done when, for the cost of a box; free form.
-        submission_id: made by the editor; the same work sent twice is one answer.
+        events: what that took.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -75,18 +99,61 @@ class Annotation(BaseModel):
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
     boxes: Annotated[list[ClipBox], Field(max_length=_MAX_BOXES)]
     time_spent_s: _Seconds = 0.0
-    events: Annotated[list[dict[str, Any]], Field(max_length=_MAX_EVENTS)] = []
-    submission_id: Annotated[str, Field(max_length=100)] = ""
+    events: Events = Events()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return self.model_dump(exclude_none=True)
 
 
-def parse_annotation(text: str | bytes, where: str) -> Annotation:
-    """Return the annotation of a JSON text.
+class Draft(BaseModel):
+    """Unsubmitted work; of all windows of a person the highest sequence wins.
+
+    Attributes:
+        client_id: the browser that sent it.
+        sequence: grows with every save.
+        version: of the task that it is a draft of.
+        annotation: the work so far.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    client_id: _Identifier
+    sequence: _Sequence
+    version: _Name
+    annotation: Annotation
+
+
+class Submission(BaseModel):
+    """Finished work; sent again with the same id it is one answer.
+
+    Attributes:
+        submission_id: made once for one press of the button.
+        client_id: the browser that sent it.
+        sequence: of the last draft that it contains.
+        version: of the task that was shown.
+        annotation: the work.
+        lead_time_s: from opening the task to submitting it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    submission_id: _Identifier
+    client_id: _Identifier = "unknown"
+    sequence: _Sequence = 0
+    version: _Name = "unknown"
+    annotation: Annotation
+    lead_time_s: _Seconds | None = None
+
+
+def parse_submission(text: str | bytes, where: str) -> Submission:
+    """Return the submission of a JSON text.
 
     Raises:
         LabelError: naming every field that is wrong.
     """
     try:
-        return Annotation.model_validate_json(text)
+        return Submission.model_validate_json(text)
     except ValidationError as error:
         raise LabelError(f"{where}: {explain(error.errors())}") from error
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
-from labeling.annotation import Annotation, check_annotation, to_answers
+from labeling.annotation import Annotation, Draft, Submission, check_annotation, to_answers
 from labeling.clip_task import ClipTask
 from labeling.clips import ClipResult, Review
 from scene.errors import ConflictError, LabelError, NotFoundError
@@ -29,8 +31,7 @@ class Answer:
         recording: of the clip.
         answer_id: `<backend>-<id in it>`; the key of the object.
         annotator: a number of the backend, never a name.
-        annotation: the boxes.
-        lead_time_s: from opening to submitting; NaN is stored as None.
+        submission: the boxes and how they came to be.
         submitted_ns: when, nanoseconds since the epoch.
         review: what a reviewer said.
     """
@@ -39,10 +40,14 @@ class Answer:
     recording: RecordingId
     answer_id: str
     annotator: str
-    annotation: Annotation
-    lead_time_s: float | None
+    submission: Submission
     submitted_ns: int
     review: Review = "submitted"
+
+    @property
+    def annotation(self) -> Annotation:
+        """The boxes."""
+        return self.submission.annotation
 
     def to_bytes(self) -> bytes:
         """Return the stored JSON."""
@@ -52,8 +57,7 @@ class Answer:
                 "recording": str(self.recording),
                 "answer_id": self.answer_id,
                 "annotator": self.annotator,
-                "annotation": self.annotation.model_dump(),
-                "lead_time_s": self.lead_time_s,
+                "submission": self.submission.model_dump(exclude_none=True),
                 "submitted_ns": self.submitted_ns,
                 "review": self.review,
             }
@@ -68,7 +72,7 @@ class Answer:
         """
         try:
             values = json.loads(data)
-            values["annotation"] = Annotation.model_validate(values["annotation"])
+            values["submission"] = Submission.model_validate(values["submission"])
             values["recording"] = RecordingId(values["recording"])
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
@@ -76,7 +80,7 @@ class Answer:
 
     def to_result(self, task: ClipTask) -> ClipResult:
         """Return what the answer means for the frames of its task."""
-        seconds = self.lead_time_s
+        seconds = self.submission.lead_time_s
         return ClipResult(
             task_id=self.task_id,
             recording=str(self.recording),
@@ -88,6 +92,20 @@ class Answer:
             review=self.review,
             purpose=task.purpose,
         )
+
+
+class DraftState(NamedTuple):
+    """Which draft is kept now.
+
+    Attributes:
+        stored: whether it is the one that was sent.
+        client_id, sequence, saved_at: of the one that is kept.
+    """
+
+    stored: bool
+    client_id: str
+    sequence: int
+    saved_at: str
 
 
 class ClipStore:
@@ -132,76 +150,78 @@ class ClipStore:
                 yield task_id
 
     def draft(self, task_id: str, labeller: str) -> dict[str, Any] | None:
-        """Return the unsubmitted work of a person: client_id, sequence, annotation, saved_ns."""
+        """Return the unsubmitted work of a person as JSON: a `Draft` and `saved_at`, or None."""
         try:
             return json.loads(self.store.get(layout.clip_draft(_checked(task_id), labeller)))
         except NotFoundError:
             return None
 
-    def save_draft(
-        self, task_id: str, labeller: str, client_id: str, sequence: int, annotation: Annotation
-    ) -> dict[str, Any]:
-        """Keep a draft if it is the newest, and return the one that is kept.
+    def save_draft(self, task: ClipTask, labeller: str, draft: Draft) -> DraftState:
+        """Keep a draft if it is newer than what is kept and than what was submitted.
 
         The same draft sent again changes nothing. Of two windows that reach the same sequence the
         first one keeps its draft, and the other learns so from what is returned.
+
+        Raises:
+            LabelError: if the annotation does not fit the clip.
         """
-        key = layout.clip_draft(_checked(task_id), labeller)
-        draft = {
-            "client_id": client_id,
-            "sequence": sequence,
-            "annotation": annotation.model_dump(),
-            "saved_ns": time.time_ns(),
-        }
+        check_annotation(draft.annotation, len(task.frames))
+        submitted = self.own_answer(task, labeller)
+        if submitted is not None and submitted.submission.sequence >= draft.sequence:
+            kept = submitted.submission
+            return DraftState(
+                False, kept.client_id, kept.sequence, iso(submitted.submitted_ns)
+            )  # fmt: skip
+        key = layout.clip_draft(task.task_id, labeller)
+        values = {**draft.model_dump(exclude_none=True), "saved_at": iso(time.time_ns())}
         for _ in range(_DRAFT_ATTEMPTS):
-            try:
-                stat = self.store.stat(key)
-                kept = json.loads(self.store.get(key))
-                if kept["sequence"] >= sequence:
-                    return kept
-                self.store.put(key, _dump(draft), if_match=stat.etag)
-            except NotFoundError:
-                try:
-                    self.store.put(key, _dump(draft), if_absent=True)
-                except ConflictError:
-                    continue
-            except ConflictError:
-                continue
-            return draft
+            with suppress(ConflictError):
+                return self._save_draft(key, values)
         raise ConflictError(f"{key}: many windows write this draft at once; close all but one")
 
-    def submit(
-        self,
-        task: ClipTask,
-        annotator: str,
-        submission_id: str,
-        annotation: Annotation,
-        lead_time_s: float | None,
-    ) -> Answer:
+    def _save_draft(self, key: str, values: dict[str, Any]) -> DraftState:
+        """Try once; raises ConflictError if another window wrote meanwhile."""
+        try:
+            etag = self.store.stat(key).etag
+            kept = json.loads(self.store.get(key))
+        except NotFoundError:
+            self.store.put(key, _dump(values), if_absent=True)
+            return DraftState(True, values["client_id"], values["sequence"], values["saved_at"])
+        if kept["sequence"] < values["sequence"]:
+            self.store.put(key, _dump(values), if_match=etag)
+            kept = values
+        mine = all(kept[name] == values[name] for name in ("client_id", "sequence"))
+        return DraftState(mine, kept["client_id"], kept["sequence"], kept["saved_at"])
+
+    def submit(self, task: ClipTask, annotator: str, submission: Submission) -> Answer:
         """Keep what a person submitted; the same submission again changes nothing.
 
         Raises:
             LabelError: if the annotation does not fit the clip.
             ConflictError: if another annotation was submitted under this id.
         """
-        check_annotation(annotation, len(task.frames))
-        annotation = annotation.model_copy(update={"submission_id": submission_id})
+        check_annotation(submission.annotation, len(task.frames))
         answer = Answer(
-            task.task_id, task.recording, f"{EDITOR}-{submission_id}", annotator, annotation,
-            lead_time_s, time.time_ns(),
+            task.task_id, task.recording, f"{EDITOR}-{submission.submission_id}", annotator,
+            submission, time.time_ns(),
         )  # fmt: skip
         key = layout.clip_answer(task.recording, task.task_id, answer.answer_id)
         try:
             self.store.put(key, answer.to_bytes(), if_absent=True)
         except ConflictError:
             kept = Answer.from_bytes(self.store.get(key), key)
-            if kept.annotation.boxes != annotation.boxes or kept.annotator != annotator:
+            if kept.annotation.boxes != answer.annotation.boxes or kept.annotator != annotator:
                 raise ConflictError(
-                    f"submission {submission_id} of clip {task.task_id} is there already with "
-                    "other boxes; reload the page and submit again"
+                    f"submission {submission.submission_id} of clip {task.task_id} is there "
+                    "already with other boxes; reload the page and submit again"
                 ) from None
             return kept
         return answer
+
+    def own_answer(self, task: ClipTask, labeller: str) -> Answer | None:
+        """Return the newest answer of one person."""
+        answers = self.newest_answers(task.recording, task.task_id)
+        return next((answer for answer in answers if answer.annotator == labeller), None)
 
     def put_answer(self, answer: Answer) -> None:
         """Keep an answer that a backend gave, in the place of its older state."""
@@ -244,6 +264,11 @@ def _checked(task_id: str) -> str:
     if len(task_id) != 16 or set(task_id) - set("0123456789abcdef"):
         raise NotFoundError(f"{task_id[:40]!r} is no clip id: 16 hex digits")
     return task_id
+
+
+def iso(time_ns: int) -> str:
+    """Return a time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds")
 
 
 def _dump(values: Any) -> bytes:

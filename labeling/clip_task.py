@@ -102,7 +102,7 @@ class ClipTask:
                 }
                 for frame in self.frames
             ],
-            "prelabels": [box.model_dump() for box in self.prelabels],
+            "prelabels": [box.to_json() for box in self.prelabels],
         }
 
     @classmethod

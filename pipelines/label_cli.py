@@ -49,7 +49,7 @@ def clips(
 
 
 @label.command()
-@click.option("--port", type=int, default=8010, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=int, default=8020, show_default=True, help="0 takes a free one.")
 @click.option("--labellers", type=click.IntRange(1, 100), default=1, show_default=True)
 @click.pass_obj
 def serve(settings: Settings, port: int, labellers: int) -> None:

@@ -5,28 +5,26 @@ GET  /editor/api/tasks?after=&limit=            the clips, 100 at a time, with t
 GET  /editor/api/tasks/{task_id}                frames, prelabels, own draft and own answer
 GET  /editor/api/tasks/{task_id}/points/{i}     the sweep of frame i in the point codec
 GET  /editor/api/tasks/{task_id}/images/{i}/{camera}   a camera image as recorded
-PUT  /editor/api/tasks/{task_id}/draft          {client_id, sequence, annotation}
-POST /editor/api/tasks/{task_id}/submit         {submission_id, annotation, lead_time_s}
+PUT  /editor/api/tasks/{task_id}/draft          {client_id, sequence, version, annotation}
+POST /editor/api/tasks/{task_id}/submit         {submission_id, ..., annotation, lead_time_s}
 ```
 
-Matrices are flat, row by row: 16 numbers of a transform, 9 of a camera matrix. Times are decimal
-strings: nanoseconds since 1970 are too long for a JavaScript number. Every error is
-`{"detail": "<what, where, what to do>"}`.
+Matrices are lists of rows. Every error is `{"error": "<what, where, what to do>"}`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
 
-from labeling.annotation import Annotation, check_annotation
+from labeling.annotation import Draft, Submission
 from labeling.clip_images import read_image
-from labeling.clip_store import Answer, ClipStore
+from labeling.clip_store import Answer, ClipStore, iso
 from labeling.clip_task import ClipTask
 from labeling.serve.access import Access
 from scene.errors import NotFoundError
@@ -34,29 +32,8 @@ from scene.taxonomy import CATEGORIES
 from storage import layout
 from storage.sweeps import SweepFile
 
-_IDENTIFIER = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9_-]+$")
 _Index = Annotated[int, Path(ge=0)]
 _LONG = "private, max-age=86400, immutable"
-
-
-class Draft(BaseModel):
-    """Unsubmitted work. Of all windows of a person the highest sequence wins."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    client_id: Annotated[str, _IDENTIFIER]
-    sequence: Annotated[int, Field(ge=0, lt=2**53)]
-    annotation: Annotation
-
-
-class Submission(BaseModel):
-    """Finished work; sent again with the same id it is one answer."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    submission_id: Annotated[str, _IDENTIFIER]
-    annotation: Annotation
-    lead_time_s: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)] | None = None
 
 
 def make_router(clips: ClipStore, access: Access) -> APIRouter:
@@ -73,13 +50,15 @@ def add_task_routes(router: APIRouter, clips: ClipStore, access: Access) -> None
 
     @router.get("/tasks")
     def tasks(
+        response: Response,
         labeller: str = labeller_of,
         after: str = "",
-        limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    ) -> dict[str, Any]:
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    ) -> list[dict[str, Any]]:
         ids = list(islice(clips.task_ids(after), limit + 1))
-        listed = [_summary(clips, task_id, labeller) for task_id in ids[:limit]]
-        return {"tasks": listed, "next": ids[limit - 1] if len(ids) > limit else None}
+        if len(ids) > limit:
+            response.headers["x-next-after"] = ids[limit - 1]
+        return [_summary(clips, task_id, labeller) for task_id in ids[:limit]]
 
     @router.get("/tasks/{task_id}")
     def task(task_id: str, labeller: str = labeller_of) -> dict[str, Any]:
@@ -87,24 +66,15 @@ def add_task_routes(router: APIRouter, clips: ClipStore, access: Access) -> None
 
     @router.put("/tasks/{task_id}/draft")
     def save_draft(task_id: str, draft: Draft, labeller: str = labeller_of) -> dict[str, Any]:
-        check_annotation(draft.annotation, len(clips.get(task_id).frames))
-        kept = clips.save_draft(
-            task_id, labeller, draft.client_id, draft.sequence, draft.annotation
-        )
-        mine = kept["client_id"] == draft.client_id and kept["sequence"] == draft.sequence
-        return {
-            "accepted": mine,
-            "client_id": kept["client_id"],
-            "sequence": kept["sequence"],
-        }
+        return clips.save_draft(clips.get(task_id), labeller, draft)._asdict()
 
     @router.post("/tasks/{task_id}/submit")
     def submit(task_id: str, submission: Submission, labeller: str = labeller_of) -> dict[str, Any]:
-        answer = clips.submit(
-            clips.get(task_id), labeller, submission.submission_id, submission.annotation,
-            submission.lead_time_s,
-        )  # fmt: skip
-        return {"answer_id": answer.answer_id, "num_boxes": len(answer.annotation.boxes)}
+        answer = clips.submit(clips.get(task_id), labeller, submission)
+        return {
+            "submission_id": submission.submission_id,
+            "annotation_id": answer.answer_id,
+        }
 
 
 def add_data_routes(router: APIRouter, clips: ClipStore, access: Access) -> None:
@@ -150,34 +120,37 @@ def _frame(task: ClipTask, number: int) -> Any:
 
 def _summary(clips: ClipStore, task_id: str, labeller: str) -> dict[str, Any]:
     task = clips.get(task_id)
-    draft = clips.draft(task_id, labeller)
-    answer = _own_answer(clips, task, labeller)
+    answer, draft = _work_of(clips, task, labeller)
+    changed = [iso(answer.submitted_ns)] if answer else []
+    changed += [draft["saved_at"]] if draft else []
     return {
         "task_id": task_id,
         "title": task.title,
         "num_frames": len(task.frames),
-        "num_prelabels": len(task.prelabels),
-        "state": "done" if answer else "begun" if draft else "new",
+        "state": "draft" if draft else "submitted" if answer else "waiting",
+        "updated": max(changed, default=None),
     }
 
 
 def _document(clips: ClipStore, task: ClipTask, labeller: str) -> dict[str, Any]:
     """Return what the editor needs to show a task; nothing tells why it was made."""
-    answer = _own_answer(clips, task, labeller)
-    first = task.frames[0].timestamp_ns
+    answer, draft = _work_of(clips, task, labeller)
     base = f"/editor/api/tasks/{task.task_id}"
     frames = [
         {
             "index": index,
-            "timestamp_ns": str(frame.timestamp_ns),
-            "offset_s": (frame.timestamp_ns - first) * 1e-9,
-            "map_SE3_ego": list(frame.map_SE3_ego),
+            "timestamp_ns": frame.timestamp_ns,
+            "map_SE3_ego": rows_of(frame.map_SE3_ego, 4),
             "points_url": f"{base}/points/{index}",
             "num_points": frame.num_points,
             "images": [
                 {
-                    **{name: value for name, value in image.items() if name != "timestamp_ns"},
+                    "camera": image["camera"],
                     "url": f"{base}/images/{index}/{image['camera']}",
+                    "width": image["width"],
+                    "height": image["height"],
+                    "K": rows_of(image["K"], 3),
+                    "camera_SE3_ego": rows_of(image["camera_SE3_ego"], 4),
                 }
                 for image in frame.images
             ],
@@ -185,17 +158,33 @@ def _document(clips: ClipStore, task: ClipTask, labeller: str) -> dict[str, Any]
         for index, frame in enumerate(task.frames)
     ]
     return {
-        "format": 1,
         "task_id": task.task_id,
         "title": task.title,
         "version": task.version,
-        "labeller": labeller,
         "categories": categories(),
         "frames": frames,
-        "prelabels": [box.model_dump() for box in task.prelabels],
-        "annotation": answer.annotation.model_dump() if answer else None,
-        "draft": clips.draft(task.task_id, labeller),
+        "prelabels": [box.to_json() for box in task.prelabels],
+        "annotation": answer.annotation.to_json() if answer else None,
+        "draft": draft,
     }
+
+
+def _work_of(
+    clips: ClipStore, task: ClipTask, labeller: str
+) -> tuple[Answer | None, dict[str, Any] | None]:
+    """Return the newest answer and the draft of a person: nobody sees the work of others.
+
+    A draft that was submitted meanwhile is no draft any more.
+    """
+    answer, draft = clips.own_answer(task, labeller), clips.draft(task.task_id, labeller)
+    if answer and draft and draft["sequence"] <= answer.submission.sequence:
+        draft = None
+    return answer, draft
+
+
+def rows_of(matrix: Sequence[float], columns: int) -> list[list[float]]:
+    """Return a flat matrix as a list of rows."""
+    return [list(matrix[i : i + columns]) for i in range(0, len(matrix), columns)]
 
 
 def categories() -> list[dict[str, Any]]:
@@ -208,9 +197,3 @@ def categories() -> list[dict[str, Any]]:
         }
         for category in CATEGORIES
     ]
-
-
-def _own_answer(clips: ClipStore, task: ClipTask, labeller: str) -> Answer | None:
-    """Return the newest answer of this person: nobody sees the work of others."""
-    answers = clips.newest_answers(task.recording, task.task_id)
-    return next((answer for answer in answers if answer.annotator == labeller), None)

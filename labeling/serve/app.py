@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -50,8 +50,12 @@ def add_errors(app: FastAPI) -> None:
     @app.exception_handler(StarloopError)
     def explain_error(_: Request, error: StarloopError) -> JSONResponse:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-        return JSONResponse({"detail": str(error)}, status)
+        return JSONResponse({"error": str(error)}, status)
+
+    @app.exception_handler(HTTPException)
+    def explain_http(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code)
 
     @app.exception_handler(RequestValidationError)
     def explain_request(_: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": explain(error.errors())}, 422)
+        return JSONResponse({"error": explain(error.errors())}, 422)
