@@ -39,7 +39,8 @@ def npm_command() -> tuple[list[str], dict[str, str]]:
 def main() -> int:
     """Run npm with the arguments of this process."""
     command, environment = npm_command()
-    return subprocess.run([*command, *sys.argv[1:]], cwd=HERE, env=environment).returncode
+    finished = subprocess.run([*command, *sys.argv[1:]], cwd=HERE, env=environment, check=False)
+    return finished.returncode
 
 
 if __name__ == "__main__":

@@ -1,0 +1,186 @@
+/**
+ * The open task: its document, what is selected, which frame is shown, undo and the clipboard.
+ *
+ * Views read from it and subscribe; every change goes through `run`. Documents are immutable, so a
+ * view compares boxes by identity to find what to draw anew.
+ */
+import { boxAt, boxesAt, documentOf, newTrackId } from "./document";
+import { History } from "./history";
+import { fromMap, type Motion, motionOf, toMap } from "./motion";
+import { placeBox } from "./tracks";
+import type { Box, Category, Clip, Document, Vec3 } from "./types";
+
+/** One thing that a person does. */
+export interface Command {
+  /** What it is called in the undo menu: "move", "delete track". */
+  readonly label: string;
+  readonly run: (document: Document) => Document;
+  /** Commands with the same key that follow quickly are one step of undo. */
+  readonly key?: string;
+  /** The pointer is down: all commands of the key until `endGesture` are one step. */
+  readonly held?: boolean;
+  /** Track to select afterwards. */
+  readonly select?: string | null;
+}
+
+export interface State {
+  readonly document: Document;
+  /** Id of the selected track, which may have no box in the frame shown. */
+  readonly selected: string | null;
+  readonly frame: number;
+}
+
+/** Called after every change with the state before it. */
+export type Listener = (state: State, before: State) => void;
+
+export class Model {
+  readonly motion: Motion;
+  private readonly history: History<State>;
+  private readonly listeners = new Set<Listener>();
+  private copied: Box | null = null;
+
+  /**
+   * @param boxes where to start from: the draft, the last answer, or the prelabels.
+   * @throws EditError if a box is outside the clip or doubled.
+   */
+  constructor(
+    readonly clip: Clip,
+    boxes: readonly Box[],
+    clock?: () => number,
+  ) {
+    this.motion = motionOf(clip);
+    const document = documentOf(boxes, clip.frames.length);
+    this.history = new History<State>({ document, selected: null, frame: 0 }, clock);
+  }
+
+  get state(): State {
+    return this.history.state;
+  }
+
+  get document(): Document {
+    return this.state.document;
+  }
+
+  get frame(): number {
+    return this.state.frame;
+  }
+
+  get selected(): string | null {
+    return this.state.selected;
+  }
+
+  /** The selected track's box in the frame shown, or null. */
+  get selectedBox(): Box | null {
+    const { document, selected, frame } = this.state;
+    return selected === null ? null : boxAt(document, selected, frame);
+  }
+
+  /** The boxes of the frame shown. */
+  get boxes(): readonly Box[] {
+    return boxesAt(this.document, this.frame);
+  }
+
+  get undoLabel(): string | null {
+    return this.history.undoLabel;
+  }
+
+  get redoLabel(): string | null {
+    return this.history.redoLabel;
+  }
+
+  category(name: string): Category | undefined {
+    return this.clip.categories.find((category) => category.name === name);
+  }
+
+  /**
+   * Do something that can be undone. A command that changes nothing leaves no step.
+   *
+   * @throws EditError if it cannot be done; then nothing has changed.
+   */
+  run(command: Command): void {
+    const before = this.state;
+    const document = command.run(before.document);
+    const wanted = command.select === undefined ? before.selected : command.select;
+    const selected = wanted !== null && document.tracks.has(wanted) ? wanted : null;
+    if (document === before.document) {
+      this.select(selected);
+      return;
+    }
+    const state = { ...before, document, selected };
+    this.history.push(command.label, state, command.key, command.held);
+    this.tell(before);
+  }
+
+  /** The pointer was released: the next command is a step of its own. */
+  endGesture(): void {
+    this.history.endGesture();
+  }
+
+  undo(): void {
+    const before = this.state;
+    if (this.history.undo()) this.tell(before);
+  }
+
+  redo(): void {
+    const before = this.state;
+    if (this.history.redo()) this.tell(before);
+  }
+
+  /** Show a frame; outside the clip, its first or last. */
+  showFrame(frame: number): void {
+    const last = this.clip.frames.length - 1;
+    this.look({ ...this.state, frame: Math.max(0, Math.min(last, frame)) });
+  }
+
+  select(trackId: string | null): void {
+    this.look({ ...this.state, selected: trackId });
+  }
+
+  /** Remember the selected box; returns whether there was one. */
+  copy(): boolean {
+    this.copied = this.selectedBox ?? this.copied;
+    return this.selectedBox !== null;
+  }
+
+  /**
+   * Place the copied box in the frame shown: as the same track where that has no box here, at the
+   * same place in the map; else, or at a given centre, as a new track of the same size.
+   */
+  paste(center_xyz_m?: Vec3): void {
+    if (!this.copied) return;
+    const { document, frame } = this.state;
+    const box = fromMap(this.motion, toMap(this.motion, this.copied), frame, this.copied);
+    const goesOn =
+      !center_xyz_m && document.tracks.has(box.track_id) && !boxAt(document, box.track_id, frame);
+    const track_id = goesOn ? box.track_id : newTrackId(document);
+    const { score: _, ...rest } = box;
+    const pasted: Box = {
+      ...rest,
+      track_id,
+      origin: "manual",
+      center_xyz_m: center_xyz_m ?? box.center_xyz_m,
+    };
+    this.run({
+      label: "paste",
+      run: (from) => placeBox(from, this.motion, pasted),
+      select: track_id,
+    });
+  }
+
+  /** Be told of every change; returns the function that ends it. */
+  subscribe(listener: Listener): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  private look(state: State): void {
+    const before = this.state;
+    if (state.frame === before.frame && state.selected === before.selected) return;
+    this.history.replace(state);
+    this.tell(before);
+  }
+
+  private tell(before: State): void {
+    for (const listener of this.listeners) listener(this.state, before);
+  }
+}
