@@ -59,6 +59,8 @@ class TrainConfig:
             processor always runs on one.
         precision: of the convolutions while training: "float32", "bfloat16", or "auto", which is
             bfloat16 where the processor multiplies it in hardware.
+        shards: parts of a batch whose gradients are made apart and averaged. As many workers, or
+            fewer that divide them, make the same model bit for bit.
     """
 
     categories: tuple[str, ...] = ("car", "truck", "pedestrian", "bicycle")
@@ -93,6 +95,7 @@ class TrainConfig:
     order: str = "draw"
     num_threads: int = 0
     precision: str = "auto"
+    shards: int = 1
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
@@ -103,6 +106,11 @@ class TrainConfig:
             )
         if len(self.channels) != 3 or min(self.channels) < 1:
             raise ConfigError(f"training config: channels {self.channels} must be three numbers")
+        if self.shards < 1 or self.batch_size % self.shards:
+            raise ConfigError(
+                f"training config: batch_size {self.batch_size} must be a multiple of shards "
+                f"{self.shards}"
+            )
         if self.precision not in _PRECISIONS:
             raise ConfigError(
                 f"training config: precision {self.precision!r} is none of {_PRECISIONS}"
@@ -183,6 +191,8 @@ class TrainConfig:
     def digest(self) -> str:
         """SHA-256 of the settings that decide which model comes out."""
         identity = {k: v for k, v in self.to_dict().items() if k not in _NOT_IDENTITY}
+        if self.shards == 1:  # came later: names of older models stay
+            del identity["shards"]
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -183,6 +184,21 @@ class Batches:
         self._part = rank_slice(config.batch_size, rank, world_size)
         self._threads, self._depth = threads, max(1, depth)
         self._bank = ObjectBank.build(_bank_frames(frames, config), config)
+
+    def part(self, rank: int, world_size: int) -> Batches:
+        """Return the batches of one of `world_size` parts, sharing frames and objects with these.
+
+        Raises:
+            DataError: if there is less than one sample for each part.
+        """
+        part = copy.copy(self)
+        part.stats = DataStats()
+        part._part = rank_slice(self._config.batch_size, rank, world_size)
+        return part
+
+    def frame_ids(self, step: int) -> list[str]:
+        """Return the names of the frames of this part of a step's batch."""
+        return [self._frames[index].frame_id for _, index in self._chosen(step)]
 
     def batch(self, step: int) -> Batch:
         """Return the batch of one step, or this rank's part of it."""

@@ -159,9 +159,11 @@ class Trainer:
         Raises:
             NonFiniteError: if more than ten steps were left out.
         """
+        return self.apply(self.backward(batch))
+
+    def backward(self, batch: Prepared) -> float:
+        """Leave the gradients of a batch in the parameters; return its loss."""
         self.net.train()
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.config)
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
         ):
@@ -171,25 +173,50 @@ class Trainer:
         ).total
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        return float(loss.detach())
+
+    def apply(self, loss: float) -> float | None:
+        """Step with the gradients in the parameters; return `loss`, or None if left out.
+
+        Data-parallel workers average loss and gradients between `backward` and this.
+
+        Raises:
+            NonFiniteError: if more than ten steps were left out.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP_NORM)
-        value = float(loss.detach())
-        good = math.isfinite(value) and math.isfinite(float(norm))
-        if good:
-            self._optimizer.step()
+        good = math.isfinite(loss) and math.isfinite(float(norm))
+        if not good:
+            self.leave_out()
+            return None
+        self._optimizer.step()
         self.step += 1
-        self.progress.add(self.step, value if good else None)
+        self.progress.add(self.step, loss)
+        return loss
+
+    def leave_out(self) -> None:
+        """Go past a step without learning from it.
+
+        Raises:
+            NonFiniteError: if more than ten steps were left out.
+        """
+        self.step += 1
+        self.progress.add(self.step, None)
         if self.progress.bad_steps > _MAX_BAD_STEPS:
             raise NonFiniteError(
                 f"step {self.step}: {self.progress.bad_steps} steps gave NaN or infinity; "
                 "lower learning_rate, or look for broken boxes in the dataset"
             )
-        return value if good else None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors needed to go on from here by name, not copied."""
+        tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
+        return tensors | flatten_optimizer(self._optimizer.state_dict())
 
     def checkpoint(self) -> Checkpoint:
         """Return everything needed to go on from here."""
-        tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
-        tensors |= flatten_optimizer(self._optimizer.state_dict())
-        copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        copies = {name: tensor.detach().cpu().clone() for name, tensor in self.tensors().items()}
         return Checkpoint(self.step, copies, self.progress.to_dict())
 
     def restore(self, checkpoint: Checkpoint) -> None:
