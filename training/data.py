@@ -12,24 +12,20 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from scene.box import Boxes
-from scene.errors import DataError
 from scene.types import Float32, Int64
-from storage.manifest import DatasetManifest
-from storage.store import ObjectStore
-from storage.sweeps import SweepFile
 from training.augment import ObjectBank, augment
 from training.config import TrainConfig
-from training.frames import TrainFrame, counted, frame_rows, make_frame, read_points
+from training.dataset import DataOptions, load_frames, open_frames
+from training.frames import TrainFrame, make_frame
 from training.order import Labelled, Order, has_categories, rank_slice
 from training.targets import Targets, make_targets
 
 __all__ = [
-    "Batch", "Batches", "DataStats", "Frames", "TrainFrame", "count_categories", "load_frames",
-    "make_frame",
+    "Batch", "Batches", "DataOptions", "DataStats", "Frames", "TrainFrame", "count_categories",
+    "load_frames", "make_frame", "open_frames",
 ]  # fmt: skip
 
 _T = TypeVar("_T")
-TRAIN_SPLITS: Final = ("train", "sim")
 _BANK_FRAMES: Final = 512  # of a dataset that is not in memory, objects to paste come from so many
 _PASTE_UNTIL: Final = 0.8
 
@@ -95,37 +91,6 @@ class DataStats:
             "data_wait_s": round(self.wait_s, 3),
             "first_batch_s": round(self.first_s, 3),
         }
-
-
-def load_frames(
-    store: ObjectStore,
-    manifest: DatasetManifest,
-    config: TrainConfig,
-    splits: Sequence[str] = TRAIN_SPLITS,
-) -> list[TrainFrame]:
-    """Read the frames of some splits (recorded and simulated training frames by default).
-
-    Raises:
-        DataError: if the dataset has no such frame.
-    """
-    frames = []
-    opened: SweepFile | None = None
-    try:
-        for row in frame_rows(manifest, config, splits):
-            if opened is None or opened.key != row.key:
-                if opened is not None:
-                    opened.close()
-                opened = SweepFile(store, row.key)
-            points = read_points(opened, row.timestamp_ns, config)
-            frames.append(TrainFrame(row.frame_id, points, counted(points, row.boxes)))
-    finally:
-        if opened is not None:
-            opened.close()
-    if not frames:
-        raise DataError(
-            f"dataset {manifest.digest}: no frame in {' or '.join(splits)}; label some frames first"
-        )
-    return frames
 
 
 def count_categories(frames: Frames, config: TrainConfig) -> dict[str, int]:
