@@ -1,0 +1,115 @@
+/** Where unsaved work is kept in the browser: IndexedDB, or localStorage where that is refused. */
+import type { Annotation, SubmitRequest } from "./protocol";
+
+/** What this browser keeps of one task; shared by all mounts of the page in it. */
+export interface LocalRecord {
+  readonly task_id: string;
+  readonly version: string;
+  readonly client_id: string;
+  /** Of the last local save. */
+  readonly sequence: number;
+  readonly annotation: Annotation | null;
+  readonly saved_at_ms: number;
+  /** Page load that wrote it. */
+  readonly mount_id: string;
+  /** Largest sequence of this client that the server is known to have. */
+  readonly synced: number;
+  /** An answer that was given and not yet acknowledged. */
+  readonly pending: SubmitRequest | null;
+  /** Sequence of the last acknowledged answer, 0 without. */
+  readonly submitted: number;
+  /** Work that lost against newer work of another mount or machine; kept until the next loss. */
+  readonly backup: { readonly annotation: Annotation; readonly saved_at_ms: number } | null;
+}
+
+export interface DraftStore {
+  read(taskId: string): Promise<LocalRecord | null>;
+  /** Read and write as one step that no other mount comes between; returns what was written. */
+  update(taskId: string, change: (record: LocalRecord | null) => LocalRecord): Promise<LocalRecord>;
+}
+
+/** Keeps records as JSON under names, as `localStorage` does. */
+export class TextDraftStore implements DraftStore {
+  constructor(private readonly storage: Pick<Storage, "getItem" | "setItem">) {}
+
+  async read(taskId: string): Promise<LocalRecord | null> {
+    const text = this.storage.getItem(name(taskId));
+    if (text === null) return null;
+    try {
+      return JSON.parse(text) as LocalRecord;
+    } catch {
+      return null; // cut short by a full disk: there is nothing to recover
+    }
+  }
+
+  async update(
+    taskId: string,
+    change: (record: LocalRecord | null) => LocalRecord,
+  ): Promise<LocalRecord> {
+    const record = change(await this.read(taskId));
+    this.storage.setItem(name(taskId), JSON.stringify(record));
+    return record;
+  }
+}
+
+/** Keeps records in IndexedDB; a transaction makes each update one step for all mounts. */
+export class IndexedDraftStore implements DraftStore {
+  private constructor(private readonly database: IDBDatabase) {}
+
+  /** @throws if the browser refuses, as in some private windows. */
+  static async open(factory: IDBFactory): Promise<IndexedDraftStore> {
+    const request = factory.open("starloop-editor", 1);
+    request.onupgradeneeded = () =>
+      request.result.createObjectStore("drafts", { keyPath: "task_id" });
+    return new IndexedDraftStore(await finished(request));
+  }
+
+  async read(taskId: string): Promise<LocalRecord | null> {
+    const drafts = this.database.transaction("drafts").objectStore("drafts");
+    return (await finished<LocalRecord | undefined>(drafts.get(taskId))) ?? null;
+  }
+
+  update(
+    taskId: string,
+    change: (record: LocalRecord | null) => LocalRecord,
+  ): Promise<LocalRecord> {
+    return new Promise((resolve, reject) => {
+      const transaction = this.database.transaction("drafts", "readwrite");
+      const drafts = transaction.objectStore("drafts");
+      let record: LocalRecord;
+      let problem: unknown = null;
+      const request: IDBRequest<LocalRecord | undefined> = drafts.get(taskId);
+      request.onsuccess = () => {
+        try {
+          record = change(request.result ?? null);
+          drafts.put(record);
+        } catch (error) {
+          problem = error;
+          transaction.abort();
+        }
+      };
+      transaction.oncomplete = () => resolve(record);
+      transaction.onabort = () => reject(problem ?? transaction.error);
+    });
+  }
+}
+
+/** Return the best store that the browser grants. */
+export async function openDraftStore(): Promise<DraftStore> {
+  try {
+    return await IndexedDraftStore.open(indexedDB);
+  } catch {
+    return new TextDraftStore(localStorage);
+  }
+}
+
+function finished<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function name(taskId: string): string {
+  return `starloop-editor/${taskId}`;
+}

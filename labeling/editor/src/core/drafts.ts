@@ -1,0 +1,265 @@
+/**
+ * Keeps unfinished work: every change goes to the browser's own store at once and to the server
+ * soon after, until it has it.
+ *
+ * Saves are numbered. All mounts of the page in one browser share a record and one row of numbers,
+ * so the newest save is the one with the largest; work that loses against newer work of another
+ * mount or machine is kept as a backup. A page that was open while the task was submitted
+ * elsewhere writes nothing over it.
+ */
+import { ApiError } from "./api";
+import type { DraftStore, LocalRecord } from "./draft-store";
+import type { Annotation, DraftReply, DraftRequest, SubmitReply, SubmitRequest } from "./protocol";
+import { newId, type Recovery, recover } from "./recovery";
+import type { OpenTask } from "./wire";
+
+export type { Recovery };
+
+/** What of the server is needed. */
+export interface DraftServer {
+  saveDraft(taskId: string, draft: DraftRequest): Promise<DraftReply>;
+  submit(taskId: string, submission: SubmitRequest): Promise<SubmitReply>;
+}
+
+export type SaveState =
+  /** The server has everything. */
+  | "saved"
+  /** Kept here, on its way to the server. */
+  | "saving"
+  /** Kept here; the server does not answer and is asked again. */
+  | "offline"
+  /** Another machine saved newer work of this task: `keepMine`, or load the page again. */
+  | "conflict"
+  /** The task was submitted from another page: load this one again. */
+  | "superseded"
+  /** The server refuses the work, `problem` says why. */
+  | "refused";
+
+export interface SaveStatus {
+  readonly state: SaveState;
+  readonly problem: string | null;
+}
+
+const SYNC_AFTER_MS = 1500;
+const FIRST_RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 30_000;
+
+export class Drafts {
+  private readonly taskId: string;
+  private readonly version: string;
+  private readonly mountId = newId();
+  private readonly listeners = new Set<(status: SaveStatus) => void>();
+  private now: SaveStatus = { state: "saved", problem: null };
+  private record!: LocalRecord;
+  private writing: Promise<void> = Promise.resolve();
+  private timer: ReturnType<typeof setTimeout> | null = null;
+  private failures = 0;
+  private closed = false;
+
+  private constructor(
+    private readonly task: OpenTask,
+    private readonly server: DraftServer,
+    private readonly store: DraftStore,
+  ) {
+    this.taskId = task.clip.task_id;
+    this.version = task.clip.version;
+  }
+
+  /** Return the keeper of an open task and what to go on with. */
+  static async open(
+    task: OpenTask,
+    server: DraftServer,
+    store: DraftStore,
+  ): Promise<{ drafts: Drafts; recovery: Recovery }> {
+    const drafts = new Drafts(task, server, store);
+    return { drafts, recovery: await drafts.recover() };
+  }
+
+  get status(): SaveStatus {
+    return this.now;
+  }
+
+  /** Be told of the status whenever it changes; returns the function that ends it. */
+  subscribe(listener: (status: SaveStatus) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /**
+   * Keep this work. Returns when the browser has it; the server gets it soon.
+   *
+   * Saves are written in the order of the calls.
+   */
+  save(annotation: Annotation): Promise<void> {
+    this.writing = this.writing.then(() => this.write(annotation));
+    return this.writing;
+  }
+
+  /** After a conflict: put the work of this browser above that of the other machine. */
+  async keepMine(): Promise<void> {
+    if (this.now.state !== "conflict" || !this.record.annotation) return;
+    this.tell("saving");
+    await this.save(this.record.annotation);
+  }
+
+  /**
+   * Give the answer: it is kept here first, then sent until the server acknowledges it.
+   *
+   * @throws ApiError if the server refuses it; the work is then a draft as before.
+   */
+  async submit(annotation: Annotation, leadTimeS: number): Promise<SubmitReply> {
+    await this.save(annotation);
+    if (this.now.state === "superseded")
+      throw new ApiError(409, "this task was submitted from another page: load this one again");
+    this.record = await this.store.update(this.taskId, (record) => ({
+      ...(record ?? this.record),
+      pending: {
+        submission_id: newId(),
+        client_id: this.record.client_id,
+        sequence: this.record.sequence,
+        version: this.version,
+        annotation,
+        lead_time_s: leadTimeS,
+      },
+    }));
+    return this.resumeSubmit();
+  }
+
+  /** Send the answer that is kept until the server acknowledges it. */
+  async resumeSubmit(): Promise<SubmitReply> {
+    const pending = this.record.pending;
+    if (!pending) throw new ApiError(400, "there is no answer to send");
+    this.cancelTimer();
+    for (let attempt = 0; ; attempt++) {
+      try {
+        this.tell("saving");
+        const reply = await this.server.submit(this.taskId, pending);
+        await this.markSubmitted(pending);
+        return reply;
+      } catch (error) {
+        if (!(error instanceof ApiError && error.passing)) {
+          await this.change({ pending: null });
+          this.tell("refused", error);
+          throw error;
+        }
+        this.tell("offline", error);
+        await new Promise((resolve) => setTimeout(resolve, retryMs(attempt)));
+        if (this.closed) throw error;
+      }
+    }
+  }
+
+  /** Stop sending; what is kept stays kept. */
+  close(): void {
+    this.closed = true;
+    this.cancelTimer();
+  }
+
+  private async recover(): Promise<Recovery> {
+    let recovery!: Recovery;
+    this.record = await this.store.update(this.taskId, (old) => {
+      const found = recover(old, this.task, this.mountId);
+      recovery = found.recovery;
+      return found.record;
+    });
+    if (recovery.source === "browser" && this.record.sequence > this.record.synced)
+      this.schedule(0);
+    return recovery;
+  }
+
+  private async write(annotation: Annotation): Promise<void> {
+    if (this.now.state === "superseded") return;
+    const seen = this.record;
+    let superseded = false;
+    this.record = await this.store.update(this.taskId, (stored) => {
+      const record = stored ?? seen;
+      superseded = record.submitted > seen.submitted || record.version !== this.version;
+      if (superseded) return record;
+      const overtaken = record.sequence > seen.sequence && record.mount_id !== this.mountId;
+      const loser = overtaken && record.annotation;
+      return {
+        ...record,
+        annotation,
+        sequence: Math.max(record.sequence, seen.sequence) + 1,
+        saved_at_ms: Date.now(),
+        mount_id: this.mountId,
+        backup: loser ? { annotation: loser, saved_at_ms: record.saved_at_ms } : record.backup,
+      };
+    });
+    if (superseded) {
+      this.cancelTimer();
+      this.tell("superseded");
+      return;
+    }
+    if (this.now.state === "conflict") return;
+    if (this.now.state !== "offline") this.tell("saving");
+    this.schedule(SYNC_AFTER_MS);
+  }
+
+  private schedule(afterMs: number): void {
+    if (this.timer !== null || this.closed) return;
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      void this.sync();
+    }, afterMs);
+  }
+
+  private async sync(): Promise<void> {
+    const { client_id, sequence, annotation } = this.record;
+    if (!annotation || this.record.pending || this.closed) return;
+    const draft = { client_id, sequence, version: this.version, annotation };
+    let reply: DraftReply;
+    try {
+      reply = await this.server.saveDraft(this.taskId, draft);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.passing)) return this.tell("refused", error);
+      this.tell("offline", error);
+      return this.schedule(retryMs(this.failures++));
+    }
+    this.failures = 0;
+    await this.settle(draft, reply);
+  }
+
+  private async settle(draft: DraftRequest, reply: DraftReply): Promise<void> {
+    if (!reply.stored && reply.client_id !== draft.client_id) {
+      await this.change({ sequence: Math.max(this.record.sequence, reply.sequence) });
+      return this.tell("conflict");
+    }
+    // not stored and ours: another mount of this browser was faster, and its work is newer
+    await this.change({ synced: Math.max(reply.sequence, this.record.synced) });
+    if (this.record.sequence > this.record.synced) this.schedule(SYNC_AFTER_MS);
+    else this.tell("saved");
+  }
+
+  private async markSubmitted(pending: SubmitRequest): Promise<void> {
+    await this.change({ pending: null, submitted: pending.sequence, synced: pending.sequence });
+    this.tell("saved");
+  }
+
+  /** Change the record without touching what another mount wrote into it meanwhile. */
+  private async change(part: Partial<LocalRecord>): Promise<void> {
+    const stored = await this.store.update(this.taskId, (record) => ({
+      ...(record ?? this.record),
+      ...part,
+    }));
+    const { synced, submitted, pending } = stored;
+    this.record = { ...this.record, synced, submitted, pending, ...part };
+  }
+
+  private cancelTimer(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+  }
+
+  private tell(state: SaveState, error?: unknown): void {
+    const problem =
+      error === undefined ? null : error instanceof Error ? error.message : `${error}`;
+    this.now = { state, problem };
+    for (const listener of this.listeners) listener(this.now);
+  }
+}
+
+function retryMs(failures: number): number {
+  const longest = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
+  return longest * (0.5 + Math.random() / 2); // so that many pages do not come back at once
+}
