@@ -19,7 +19,7 @@ from storage import layout
 from storage.store import ObjectStore
 
 EDITOR: Final = "editor"
-_DRAFT_ATTEMPTS: Final = 20
+_ATTEMPTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +174,7 @@ class ClipStore:
             )  # fmt: skip
         key = layout.clip_draft(task.task_id, labeller)
         values = {**draft.model_dump(exclude_none=True), "saved_at": iso(time.time_ns())}
-        for _ in range(_DRAFT_ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             with suppress(ConflictError):
                 return self._save_draft(key, values)
         raise ConflictError(f"{key}: many windows write this draft at once; close all but one")
@@ -205,7 +205,7 @@ class ClipStore:
             task.task_id, task.recording, f"{EDITOR}-{submission.submission_id}", annotator,
             submission, time.time_ns(),
         )  # fmt: skip
-        key = layout.clip_answer(task.recording, task.task_id, answer.answer_id)
+        key = answer_key(answer)
         try:
             self.store.put(key, answer.to_bytes(), if_absent=True)
         except ConflictError:
@@ -223,10 +223,28 @@ class ClipStore:
         answers = self.newest_answers(task.recording, task.task_id)
         return next((answer for answer in answers if answer.annotator == labeller), None)
 
-    def put_answer(self, answer: Answer) -> None:
-        """Keep an answer that a backend gave, in the place of its older state."""
-        key = layout.clip_answer(answer.recording, answer.task_id, answer.answer_id)
-        self.store.put(key, answer.to_bytes())
+    def put_answer(self, answer: Answer) -> bool:
+        """Keep an answer that a backend gave in the place of an older state of it.
+
+        Returns:
+            Whether anything changed. A state that is newer than this one stays: of two processes
+            that fetch at once the slower one must not undo what the other saw.
+        """
+        key, data = answer_key(answer), answer.to_bytes()
+        for _ in range(_ATTEMPTS):
+            with suppress(ConflictError):
+                try:
+                    etag = self.store.stat(key).etag
+                    kept = self.store.get(key)
+                except NotFoundError:
+                    self.store.put(key, data, if_absent=True)
+                    return True
+                newer = Answer.from_bytes(kept, key).submitted_ns > answer.submitted_ns
+                if kept == data or newer:
+                    return False
+                self.store.put(key, data, if_match=etag)
+                return True
+        raise ConflictError(f"{key}: many processes write this answer at once")
 
     def drop_answer(self, recording: RecordingId, task_id: str, answer_id: str) -> None:
         """Forget an answer that was withdrawn."""
@@ -264,6 +282,11 @@ def _checked(task_id: str) -> str:
     if len(task_id) != 16 or set(task_id) - set("0123456789abcdef"):
         raise NotFoundError(f"{task_id[:40]!r} is no clip id: 16 hex digits")
     return task_id
+
+
+def answer_key(answer: Answer) -> str:
+    """Return where an answer is kept."""
+    return layout.clip_answer(answer.recording, answer.task_id, answer.answer_id)
 
 
 def iso(time_ns: int) -> str:

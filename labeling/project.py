@@ -20,10 +20,6 @@ from labeling.tasks import BOX, MODEL_VERSION, label_config
 from scene.errors import LabelError
 from scene.taxonomy import CATEGORY_NAMES
 
-_DESCRIPTION: Final = (
-    "Frames that Starloop chose for labelling. Each picture is the lidar sweep seen from above, "
-    "ahead is up. Correct the boxes, delete wrong ones, draw missing ones, then press Submit."
-)
 _SETTLE_S: Final = 0.5  # between two looks at what racing clients made
 _SETTLE_LOOKS: Final = 20
 _LISTED: Final = "id,data,annotations,predictions,drafts,was_cancelled"
@@ -55,6 +51,37 @@ class TaskRow:
         return bool(self.num_annotations or self.num_skips or self.num_drafts)
 
 
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """How a project asks.
+
+    Attributes:
+        label_config: the labelling interface, XML.
+        description: for people, on the project's page.
+        control, kind: the tag whose results are read, and its type.
+        labels: what it must offer; none for a tag without labels.
+        where: who prints the XML, for the person whose project has another one.
+    """
+
+    label_config: str
+    description: str
+    control: str
+    kind: str
+    labels: frozenset[str]
+    where: str
+
+
+RECTANGLES: Final = Interface(
+    label_config(),
+    "Frames that Starloop chose for labelling. Each picture is the lidar sweep seen from above, "
+    "ahead is up. Correct the boxes, delete wrong ones, draw missing ones, then press Submit.",
+    BOX,
+    "RectangleLabels",
+    frozenset(CATEGORY_NAMES),
+    "labeling.tasks.label_config()",
+)
+
+
 class Project:
     """All projects of a server with one title, seen as one.
 
@@ -68,7 +95,7 @@ class Project:
         self.project_id = project_ids[0]
 
     @classmethod
-    def open(cls, server: Server, title: str) -> Project:
+    def open(cls, server: Server, title: str, interface: Interface = RECTANGLES) -> Project:
         """Return the project with this title, making it if it is not there.
 
         Raises:
@@ -77,11 +104,11 @@ class Project:
         found = _find(server, title)
         if not found:
             with suppress(UnavailableError):  # perhaps made all the same: the listing tells
-                server.post("/api/projects/", json=_settings(title))
+                server.post("/api/projects/", json=_settings(title, interface))
             found = _settle(server, title)
         if not found:
             raise LabelError(f"Label Studio {server.url} did not keep the new project {title!r}")
-        _check_interface(server.get(f"/api/projects/{found[0]}/"), title)
+        _check_interface(server.get(f"/api/projects/{found[0]}/"), title, interface)
         return cls(server, found)
 
     def tasks_of(self, recording: str) -> dict[str, list[TaskRow]]:
@@ -124,11 +151,11 @@ class Project:
         self._server.post("/api/predictions/", json={"task": number, **prediction})
 
 
-def _settings(title: str) -> dict[str, Any]:
+def _settings(title: str, interface: Interface) -> dict[str, Any]:
     return {
         "title": title,
-        "description": _DESCRIPTION,
-        "label_config": label_config(),
+        "description": interface.description,
+        "label_config": interface.label_config,
         "maximum_annotations": 1,
         "show_collab_predictions": True,
         "model_version": MODEL_VERSION,
@@ -162,16 +189,17 @@ def _settle(server: Server, title: str) -> list[int]:
     return _find(server, title)
 
 
-def _check_interface(project: Mapping[str, Any], title: str) -> None:
-    """Refuse a project whose rectangles would not come back as boxes."""
-    control = (project.get("parsed_label_config") or {}).get(BOX, {})
+def _check_interface(project: Mapping[str, Any], title: str, interface: Interface) -> None:
+    """Refuse a project whose results would not come back as boxes."""
+    control = (project.get("parsed_label_config") or {}).get(interface.control, {})
     labels = set(control.get("labels", ()))
-    if control.get("type") != "RectangleLabels" or labels != set(CATEGORY_NAMES):
+    if control.get("type") != interface.kind or labels != interface.labels:
+        wanted = f" with the labels {', '.join(interface.labels)}" if interface.labels else ""
         raise LabelError(
             f"Label Studio project {title!r} (id {project.get('id')}) has another labelling "
-            f"interface: Starloop needs <RectangleLabels name={BOX!r}> with the labels "
-            f"{', '.join(CATEGORY_NAMES)}; choose another project title, or paste the output of "
-            "labeling.tasks.label_config() into the project's Settings > Labeling Interface"
+            f"interface: Starloop needs <{interface.kind} name={interface.control!r}>{wanted}; "
+            f"choose another project title, or paste the output of {interface.where} into the "
+            "project's Settings > Labeling Interface"
         )
 
 

@@ -15,12 +15,15 @@ class LabelingConfig:
         url: address of the Label Studio server.
         api_key: its access token.
         project: title of the Label Studio project.
+        mode: `rectangles` (one frame from above, quick review) or `cuboids` (clips in the 3D
+            editor); each has a project of its own.
     """
 
     backend: str = "embedded"
     url: str = ""
     api_key: str = field(default="", repr=False)
     project: str = "starloop"
+    mode: str = "rectangles"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

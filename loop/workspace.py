@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from labeling.backend import LabelBackend
+from labeling.clip_backend import ClipBackend, EditorClips
+from labeling.clip_store import ClipStore
 from labeling.embedded import EmbeddedBackend
 from loop.config import IngestConfig, LabelingConfig, LoopConfig
 from storage.open import StoreConfig, open_store
@@ -57,6 +59,17 @@ class Workspace:
             labeling or LabelingConfig(),
             landing_prefix,
             ingest or IngestConfig(),
+        )
+
+    def clip_backend(self) -> ClipBackend:
+        """Return where people label clips: Label Studio, or our own editor alone."""
+        clips = ClipStore(self.store)
+        if self.labeling.backend != "label_studio":
+            return EditorClips(clips)
+        from labeling.label_studio_clips import LabelStudioClips
+
+        return LabelStudioClips(
+            self.labeling.url, self.labeling.api_key, clips, f"{self.labeling.project} 3D"
         )
 
     def label_backend(self) -> LabelBackend:

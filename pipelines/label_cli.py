@@ -48,12 +48,34 @@ def clips(
     make_clips(settings, recording, frames_range(frames), length, prelabels)
 
 
-@label.command()
+_SERVE_HELP = """Serve the 3D editor on 127.0.0.1.
+
+With the `embedded` backend the editor runs alone, and every labeller has a URL of their own. With
+the `label_studio` backend this is a reverse proxy: Label Studio with the editor inside its tasks,
+on one origin. Answers are fetched as soon as Label Studio reports them, and every --poll seconds.
+"""
+
+
+@label.command(help=_SERVE_HELP)
 @click.option("--port", type=int, default=8020, show_default=True, help="0 takes a free one.")
 @click.option("--labellers", type=click.IntRange(1, 100), default=1, show_default=True)
+@click.option("--poll", type=click.FloatRange(1), default=30, show_default=True)
 @click.pass_obj
-def serve(settings: Settings, port: int, labellers: int) -> None:
-    """The 3D editor on 127.0.0.1, for one or more labellers, each with a URL of their own."""
-    from pipelines.label_commands import serve_editor
+def serve(settings: Settings, port: int, labellers: int, poll: float) -> None:
+    """Run the editor alone or in front of Label Studio."""
+    from pipelines.label_commands import serve_alone, serve_label_studio
 
-    serve_editor(settings, port, labellers)
+    if settings.labeling.backend == "label_studio":
+        serve_label_studio(settings, port, poll)
+    else:
+        serve_alone(settings, port, labellers)
+
+
+@label.command()
+@click.option("--full", is_flag=True, help="Look at every task, not only at what changed.")
+@click.pass_obj
+def pull(settings: Settings, full: bool) -> None:
+    """Fetch the answers of clips from Label Studio into the bucket."""
+    from pipelines.label_commands import pull_answers
+
+    pull_answers(settings, full=full)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import socket
+from typing import TYPE_CHECKING
 
 import click
 
-from labeling.clip_store import ClipStore
 from labeling.clip_task import cut_clips
+from labeling.label_studio_clips import LabelStudioClips
 from labeling.serve.access import TokenAccess
 from loop.workspace import Workspace
 from pipelines.settings import Settings
 from scene.box import Boxes
+from scene.errors import ConfigError, LabelError
 from scene.recording import RecordingId
 from storage import layout
 from storage.boxes import arrow_to_boxes
 from storage.sweeps import SweepFile
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _PRELABEL_SCORE = 0.3
 
@@ -27,12 +34,16 @@ def make_clips(
     workspace = settings.workspace()
     name = RecordingId(recording)
     boxes = prelabels_of(workspace, name, prelabels)
-    clips = ClipStore(workspace.store)
-    for task in cut_clips(
-        workspace.store, name, length=length, start=frames[0], stop=frames[1], prelabels=boxes
-    ):
-        state = "new" if clips.add(task) else "known"
-        click.echo(f"{task.task_id}  {state}  {task.title}, {len(task.prelabels)} prelabels")
+    tasks = list(
+        cut_clips(
+            workspace.store, name, length=length, start=frames[0], stop=frames[1], prelabels=boxes
+        )
+    )
+    report = workspace.clip_backend().push(tasks)
+    for task in tasks:
+        where = report.external_ids[task.task_id]
+        click.echo(f"{where}  {task.title}, {len(task.prelabels)} prelabels")
+    click.echo(f"{report.num_new} new, {report.num_refreshed} with newer prelabels")
 
 
 def prelabels_of(workspace: Workspace, recording: RecordingId, kind: str) -> dict[int, Boxes]:
@@ -51,17 +62,64 @@ def prelabels_of(workspace: Workspace, recording: RecordingId, kind: str) -> dic
     return {time: boxes.take(boxes.score >= _PRELABEL_SCORE) for time, boxes in found.items()}
 
 
-def serve_editor(settings: Settings, port: int, labellers: int) -> None:
-    """Run the editor alone until it is stopped; print a URL for each labeller."""
-    import uvicorn
+def pull_answers(settings: Settings, *, full: bool) -> None:
+    """Fetch what people submitted and print how much it was."""
+    report = settings.workspace().clip_backend().fetch(full=full)
+    click.echo(f"{report.num_new} new answers, {report.num_withdrawn} withdrawn")
+    for task_id, problem in report.problems.items():
+        click.secho(f"clip {task_id}: {problem}", fg="yellow", err=True)
 
+
+def serve_alone(settings: Settings, port: int, labellers: int) -> None:
+    """Run the editor alone until it is stopped; print a URL for each labeller."""
     from labeling.serve.app import create_app
 
     access = TokenAccess.new(labellers)
     listener = socket.create_server(("127.0.0.1", port))
-    chosen = listener.getsockname()[1]
     for token in access.tokens:
-        click.echo(f"http://127.0.0.1:{chosen}/editor/?token={token}")
+        click.echo(f"{_address(listener)}/editor/?token={token}")
+    run_app(create_app(settings.workspace().store, access), listener)
+
+
+def serve_label_studio(settings: Settings, port: int, poll_s: float) -> None:
+    """Run the editor and Label Studio on one origin until it is stopped."""
+    from labeling.serve import webhook
+    from labeling.serve.app import create_proxied_app
+
+    workspace = settings.workspace()
+    backend = workspace.clip_backend()
+    if not isinstance(backend, LabelStudioClips):
+        raise ConfigError("serving Label Studio needs STARLOOP_LABELING__BACKEND=label_studio")
+    listener = socket.create_server(("127.0.0.1", port))
+    secret = hook_secret(settings)
+    try:
+        hook = f"{_address(listener)}{webhook.PATH}"
+        webhook.register(backend.server, backend.project.project_id, hook, secret)
+    except LabelError as error:
+        click.secho(f"no webhook, only polls every {poll_s:g} s: {error}", fg="yellow", err=True)
+    click.echo(f"{_address(listener)}/projects/{backend.project.project_id}/")
+    app = create_proxied_app(
+        workspace.store,
+        settings.labeling.url,
+        hook_secret=secret,
+        fetching=webhook.FetchThread(backend, poll_s),
+    )
+    run_app(app, listener)
+
+
+def hook_secret(settings: Settings) -> str:
+    """Return what webhooks carry: derived from the key, so that it is the same after a restart."""
+    key = settings.labeling.api_key.get_secret_value().encode()
+    return hmac.new(key, b"starloop webhook", hashlib.sha256).hexdigest()
+
+
+def run_app(app: FastAPI, listener: socket.socket) -> None:
+    """Serve on an open socket until Ctrl-C."""
+    import uvicorn
+
     click.echo("Ctrl-C stops")
-    app = create_app(settings.workspace().store, access)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", date_header=False, server_header=False)).run(sockets=[listener])
+
+
+def _address(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -45,10 +45,11 @@ class StoreSettings(BaseModel):
 
 
 class LabelingSettings(BaseModel):
-    """The labelling backend."""
+    """The labelling backend; `mode` is what a task of Label Studio shows."""
 
     model_config = _FROZEN
     backend: Literal["embedded", "label_studio"] = "embedded"
+    mode: Literal["rectangles", "cuboids"] = "rectangles"
     url: str = "http://127.0.0.1:8080"
     api_key: SecretStr = SecretStr("")
     project: str = "starloop"
@@ -126,6 +127,7 @@ class Settings(BaseSettings):
                 url=self.labeling.url,
                 api_key=self.labeling.api_key.get_secret_value(),
                 project=self.labeling.project,
+                mode=self.labeling.mode,
             ),
             self.landing_prefix,
             IngestConfig(**self.ingest.model_dump()),

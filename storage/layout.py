@@ -180,3 +180,23 @@ def clip_answer(recording: RecordingId, task_id: str, answer_id: str) -> str:
 def _file_part(name: str) -> str:
     """Return a name as one part of a key: other characters than those of ids become `_`."""
     return RecordingId.from_text(name)
+
+
+def pushed_prefix(place: str) -> str:
+    """Folder of what was sent to one project of a labelling server."""
+    return f"labeling/pushed/{place}/"
+
+
+def pushed_batch(place: str, batch: str) -> str:
+    """The tasks of one batch that was sent, JSON."""
+    return f"{pushed_prefix(place)}{batch}.json"
+
+
+def poll_cursor(place: str) -> str:
+    """Up to when the answers of a project were fetched, JSON."""
+    return f"labeling/polled/{place}.json"
+
+
+def label_inbox(event: str = "") -> str:
+    """A report of a labelling server that nobody looked at yet, JSON; without a name the folder."""
+    return "labeling/inbox/" + (f"{event}.json" if event else "")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import HTTPException, RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from labeling.annotation import explain
 from labeling.clip_store import ClipStore
-from labeling.serve import api, pages
-from labeling.serve.access import TokenAccess
+from labeling.serve import api, pages, webhook
+from labeling.serve.access import LabelStudioAccess, TokenAccess
+from labeling.serve.proxy import METHODS, Proxy, make_client
+from labeling.serve.webhook import FetchThread
 from scene.errors import ConflictError, DataError, LabelError, NotFoundError, StarloopError
 from storage.store import ObjectStore
 
@@ -40,6 +45,53 @@ def create_app(
     def start(request: Request) -> RedirectResponse:
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"/editor/{query}")
+
+    return app
+
+
+def create_proxied_app(
+    store: ObjectStore,
+    label_studio_url: str,
+    *,
+    hook_secret: str = "",
+    fetching: FetchThread | None = None,
+    dist: Path = pages.DIST,
+) -> FastAPI:
+    """Return the editor and, for everything else, Label Studio behind it: one origin.
+
+    Args:
+        store: the bucket with the clips and the recordings.
+        label_studio_url: where Label Studio listens.
+        hook_secret: what its webhooks carry; empty for no receiver.
+        fetching: runs as long as the application, and is woken by webhooks.
+        dist: the built editor.
+    """
+    client = make_client(label_studio_url)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if fetching is not None:
+            fetching.start()
+        try:
+            yield
+        finally:
+            await client.aclose()
+            if fetching is not None:
+                await run_in_threadpool(fetching.stop)
+
+    app = FastAPI(
+        title="Starloop editor", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
+    add_errors(app)
+    app.include_router(api.make_router(ClipStore(store), LabelStudioAccess(client)))
+    if hook_secret:
+        app.include_router(webhook.make_router(store, hook_secret, fetching))
+    app.include_router(pages.make_router(None, dist))
+    proxy = Proxy(client)
+
+    @app.api_route("/{path:path}", methods=list(METHODS), include_in_schema=False)
+    async def behind(request: Request) -> Response:
+        return await proxy(request)
 
     return app
 

@@ -91,6 +91,7 @@ def _process(executable: Path, server: LabelStudio, **extra: str) -> Iterator[No
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
         "SECRET_KEY": secrets.token_hex(32),
+        "SSRF_PROTECTION_ENABLED": "false",  # webhooks go to this machine
         "COLLECT_ANALYTICS": "0",
         "LATEST_VERSION_CHECK": "0",
         "SENTRY_DSN": "",
