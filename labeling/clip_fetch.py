@@ -40,6 +40,23 @@ class _Found:
     problems: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Cursor:
+    """What was looked at so far; losing it costs time and nothing else.
+
+    Attributes:
+        updated_at: time of the server up to which changes were listed; empty before the first.
+        seen: by number of a task, its annotations with the time of their last change.
+    """
+
+    updated_at: str = ""
+    seen: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Return the stored JSON."""
+        return json.dumps({"updated_at": self.updated_at, "seen": self.seen}).encode()
+
+
 class Fetcher:
     """One look at a project.
 
@@ -59,44 +76,49 @@ class Fetcher:
 
     def fetch(self, *, full: bool = False) -> PullReport:
         """See `ClipBackend.fetch`. Killed at any moment, the next fetch does it again."""
-        found = _Found()
-        seen = self._take_inbox(found)
-        since = None if full else self._cursor()
+        found, cursor = _Found(), self._cursor()
+        before = cursor.to_bytes()
+        self._take_inbox(cursor, found)
+        since = datetime.fromisoformat(cursor.updated_at) if cursor.updated_at else None
         newest = self._newest()  # before the listing: what changes during it is listed again
         listed: dict[str, list[tuple[int, bool]]] = {}
-        for row in self._changed(since):
+        for row in self._changed(None if full else since):
             touched = bool(row["annotations"] or row["drafts"])
             listed.setdefault(str(row["data"].get("task_id")), []).append((row["id"], touched))
-            if int(row["id"]) not in seen:
-                self._take_task(row, found)
-        if since is None:
+            self._look_at(row, cursor, found)
+        if full or since is None:
             self._drop_twins(listed, found)
-        if newest:
-            cursor = json.dumps({"updated_at": newest}).encode()
-            self._clips.store.put(layout.poll_cursor(self._place), cursor)
+        cursor.updated_at = max(newest, cursor.updated_at)
+        if cursor.to_bytes() != before:
+            self._clips.store.put(layout.poll_cursor(self._place), cursor.to_bytes())
         return PullReport(found.new, found.withdrawn, found.problems)
 
-    def _take_inbox(self, found: _Found) -> set[int]:
+    def _take_inbox(self, cursor: _Cursor, found: _Found) -> None:
         """Look at every task that a webhook reported; forget the report when that is done."""
-        store, seen = self._clips.store, set[int]()
-        for stat in list(store.list(layout.label_inbox().rstrip("/"))):
+        store, done = self._clips.store, set[int]()
+        for stat in list(store.list(layout.label_inbox())):
             with suppress(NotFoundError):
                 event = json.loads(store.get(stat.key))
                 for number in event["tasks"]:
-                    if number not in seen and event["project"] == self._project.project_id:
-                        seen.add(number)
+                    if number not in done and event["project"] == self._project.project_id:
+                        done.add(number)
                         with suppress(GoneError):
-                            self._take_task(self._project.read_task(number), found)
+                            self._take_task(self._project.read_task(number), cursor, found)
                 store.delete(stat.key)
-        return seen
 
-    def _cursor(self) -> datetime | None:
-        """Return the time up to which all was fetched; None before the first time."""
+    def _cursor(self) -> _Cursor:
+        """Return what was looked at so far."""
         try:
-            values = json.loads(self._clips.store.get(layout.poll_cursor(self._place)))
+            return _Cursor(**json.loads(self._clips.store.get(layout.poll_cursor(self._place))))
         except NotFoundError:
-            return None
-        return datetime.fromisoformat(values["updated_at"])
+            return _Cursor()
+
+    def _look_at(self, row: Mapping[str, Any], cursor: _Cursor, found: _Found) -> None:
+        """Read a listed task whole if its annotations are others than those seen before."""
+        stubs = {str(stub["id"]): str(stub["updated_at"]) for stub in row["annotations"]}
+        if stubs != cursor.seen.get(str(row["id"]), {}):
+            with suppress(GoneError):
+                self._take_task(self._project.read_task(int(row["id"])), cursor, found)
 
     def _newest(self) -> str:
         """Return the time of the newest change in the project; empty where it has no task."""
@@ -127,8 +149,11 @@ class Fetcher:
             params["query"] = json.dumps({"filters": {"conjunction": "and", "items": [item]}})
         yield from self._server.pages("/api/tasks/", "tasks", params)
 
-    def _take_task(self, row: Mapping[str, Any], found: _Found) -> None:
+    def _take_task(self, row: Mapping[str, Any], cursor: _Cursor, found: _Found) -> None:
         """Make the bucket say what the server says about one task."""
+        stubs = {str(item["id"]): str(item["updated_at"]) for item in row["annotations"]}
+        if stubs or str(row["id"]) in cursor.seen:
+            cursor.seen[str(row["id"])] = stubs
         task_id = str(row["data"].get("task_id", ""))
         try:
             task = self._task(task_id)
