@@ -87,12 +87,14 @@ class Project:
 
     Attributes:
         project_id: the oldest of them; new tasks go there.
+        title: of all of them.
     """
 
-    def __init__(self, server: Server, project_ids: Sequence[int]) -> None:
+    def __init__(self, server: Server, project_ids: Sequence[int], title: str) -> None:
         self._server = server
         self._project_ids = tuple(project_ids)
         self.project_id = project_ids[0]
+        self.title = title
 
     @classmethod
     def open(cls, server: Server, title: str, interface: Interface = RECTANGLES) -> Project:
@@ -109,7 +111,7 @@ class Project:
         if not found:
             raise LabelError(f"Label Studio {server.url} did not keep the new project {title!r}")
         _check_interface(server.get(f"/api/projects/{found[0]}/"), title, interface)
-        return cls(server, found)
+        return cls(server, found, title)
 
     def tasks_of(self, recording: str) -> dict[str, list[TaskRow]]:
         """Return the tasks of one recording by Starloop's task id, oldest first."""

@@ -118,7 +118,9 @@ def run_app(app: FastAPI, listener: socket.socket) -> None:
     import uvicorn
 
     click.echo("Ctrl-C stops")
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", date_header=False, server_header=False)).run(sockets=[listener])
+    uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", date_header=False, server_header=False)
+    ).run(sockets=[listener])
 
 
 def _address(listener: socket.socket) -> str:

@@ -89,7 +89,7 @@ class LabelStudioAccess:
             return labeller
         try:
             answer = await self._client.get(
-                "/api/current-user/whoami", cookies={_SESSION_COOKIE: session}
+                "/api/current-user/whoami", headers={"cookie": f"{_SESSION_COOKIE}={session}"}
             )
         except httpx.TransportError as error:
             raise HTTPException(503, f"Label Studio does not answer ({error!r})") from error

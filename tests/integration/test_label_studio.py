@@ -26,6 +26,7 @@ from labeling.label_studio import LabelStudioBackend
 from labeling.reconcile import Changes
 from labeling.server import Server, UnavailableError
 from labeling.tasks import BOX, HEADING, HEIGHT, REVERSED
+from pipelines.services.label_studio import LabelStudio
 from scene.bev import BevView
 from scene.box import Boxes, points_in_boxes
 from scene.calibration import Calibration
@@ -37,7 +38,6 @@ from storage import layout
 from storage.local import LocalStore
 from storage.sweeps import write_sweeps
 from tests.support import label_studio
-from tests.support.label_studio import LabelStudio
 
 pytestmark = pytest.mark.integration
 
@@ -54,9 +54,8 @@ SHOWN_JS = """() => {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with label_studio.running(tmp_path_factory.mktemp("label-studio")) as running:
-        yield running
+def server():
+    return label_studio.shared()
 
 
 @pytest.fixture
