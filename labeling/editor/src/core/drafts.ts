@@ -79,6 +79,12 @@ export class Drafts {
     return this.now;
   }
 
+  /** What a request about the work as it is kept now is made of. */
+  get position(): Pick<DraftRequest, "client_id" | "sequence" | "version"> {
+    const { client_id, sequence, version } = this.record;
+    return { client_id, sequence, version };
+  }
+
   /** Be told of the status whenever it changes; returns the function that ends it. */
   subscribe(listener: (status: SaveStatus) => void): () => void {
     this.listeners.add(listener);

@@ -1,0 +1,139 @@
+/** The work on one task: opened, kept at every change, handed in, alone or inside Label Studio. */
+
+import type { HostStatus, LabelStudioHost } from "./bridge/label_studio";
+import { Api } from "./core/api";
+import { openDraftStore } from "./core/draft-store";
+import { Drafts, type SaveStatus } from "./core/drafts";
+import { Model } from "./core/model";
+import type { Annotation, SubmitRequest } from "./core/protocol";
+import { newId } from "./core/recovery";
+import { Effort } from "./core/stats";
+import type { Document } from "./core/types";
+import { annotationOf, type OpenTask } from "./core/wire";
+
+const SAVE_AFTER_MS = 250;
+
+export class Session {
+  private timer: number | undefined;
+  private readonly opened = performance.now();
+  private readonly submissionId = newId();
+  private handedIn: Document | null = null;
+
+  private constructor(
+    readonly task: OpenTask,
+    readonly model: Model,
+    readonly effort: Effort,
+    private readonly drafts: Drafts,
+    readonly host: LabelStudioHost | null,
+    /** Where the boxes came from, in words for the person. */
+    readonly origin: string,
+  ) {
+    model.subscribe((state, before) => {
+      if (state.document !== before.document) this.keepSoon();
+    });
+    window.addEventListener("pagehide", () => void this.save());
+    host?.attach(() => this.request());
+  }
+
+  /** Open a task with the newest work that there is on it. */
+  static async open(
+    taskId: string,
+    findHost: (taskId: string) => Promise<LabelStudioHost | null>,
+  ): Promise<Session> {
+    const api = new Api();
+    const [task, store, host] = await Promise.all([
+      api.open(taskId),
+      openDraftStore(),
+      findHost(taskId),
+    ]);
+    const { drafts, recovery } = await Drafts.open(task, api, store);
+    const held = host?.read() ?? null;
+    // What Label Studio holds counts where we keep nothing newer of our own.
+    const fromHost =
+      held !== null &&
+      !held.prelabels &&
+      held.version === task.clip.version &&
+      (recovery.annotation === null || held.sequence > drafts.position.sequence);
+    const annotation: Annotation | null = fromHost ? held.annotation : recovery.annotation;
+    const model = new Model(task.clip, annotation?.boxes ?? task.prelabels);
+    const source = fromHost ? "label studio" : recovery.source;
+    const session = new Session(task, model, new Effort(annotation), drafts, host, ORIGINS[source]);
+    if (recovery.pending !== null) void drafts.resumeSubmit().catch(() => undefined);
+    return session;
+  }
+
+  /** Whether everything that was done has been handed in. */
+  get submitted(): boolean {
+    return this.handedIn === this.model.document;
+  }
+
+  onStatus(listener: (status: SaveStatus) => void): void {
+    this.drafts.subscribe(listener);
+    listener(this.drafts.status);
+  }
+
+  onHostStatus(listener: (status: HostStatus) => void): void {
+    this.host?.onStatus(listener);
+  }
+
+  /** A key was pressed that means something. */
+  key(): void {
+    this.effort.key();
+  }
+
+  /** From now on the time belongs to a track. */
+  select(trackId: string | null): void {
+    this.effort.select(trackId);
+  }
+
+  /** Keep the work now. */
+  save(): Promise<void> {
+    window.clearTimeout(this.timer);
+    this.timer = undefined;
+    this.host?.flush();
+    return this.drafts.save(this.annotation());
+  }
+
+  /** After a conflict: put this work above that of the other machine. */
+  keepMine(): Promise<void> {
+    return this.drafts.keepMine();
+  }
+
+  /** Hand in the work as it is; returns when the server has it. */
+  async submit(): Promise<void> {
+    const { document } = this.model;
+    await this.save();
+    await this.drafts.submit(this.annotation(), this.leadTimeS());
+    this.handedIn = document;
+  }
+
+  private annotation(): Annotation {
+    return annotationOf(this.model.document, this.effort.summary());
+  }
+
+  private leadTimeS(): number {
+    return Number(((performance.now() - this.opened) / 1000).toFixed(2));
+  }
+
+  private request(): SubmitRequest {
+    return {
+      ...this.drafts.position,
+      submission_id: this.submissionId,
+      annotation: this.annotation(),
+      lead_time_s: this.leadTimeS(),
+    };
+  }
+
+  private keepSoon(): void {
+    window.clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => void this.save(), SAVE_AFTER_MS);
+  }
+}
+
+const ORIGINS = {
+  browser: "unsaved work of this browser is back",
+  server: "going on with the saved draft",
+  answer: "the answer that was submitted before",
+  "label studio": "going on with the work in Label Studio",
+  prelabels: "",
+} as const;
