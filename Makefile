@@ -9,7 +9,7 @@ EDITOR := labeling/editor
 EDITOR_SOURCES = $(shell find $(EDITOR)/src $(EDITOR)/test $(EDITOR)/*.html $(EDITOR)/*.ts $(EDITOR)/*.json -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev serve test check format bench peers oracle editor editor-test label-studio servers clean
+.PHONY: help setup demo label-demo dev serve test check format bench peers oracle editor editor-test label-studio servers clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## One turn of the loop on a generated fleet; DATA=path runs it on your recordings
 	@$(BIN)/starloop demo $(if $(DATA),--data "$(DATA)")
+
+label-demo: $(READY) editor label-studio ## S3, Label Studio and the 3D editor with clips to label; DATA=path takes your recordings
+	@$(BIN)/starloop label demo $(if $(DATA),--data "$(DATA)")
 
 dev: $(READY) ## Dagster's web pages and daemon on 127.0.0.1:3000, sensors running
 	@$(BIN)/starloop dev

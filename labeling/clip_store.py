@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from storage.store import ObjectStore
 
 EDITOR: Final = "editor"
 _ATTEMPTS: Final = 20
+_WRITERS: Final = 8  # a write waits for the disk or the network, not for the processor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,12 +124,20 @@ class ClipStore:
         """Keep a clip; return whether it is new. A clip that is there gets the new prelabels."""
         key, data = layout.clip_task(task.task_id), _dump(task.to_json())
         try:
-            self.store.put(key, data, if_absent=True)
-        except ConflictError:
-            if self.store.get(key) != data:
-                self.store.put(key, data)
-            return False
-        return True
+            known = self.store.get(key) == data
+        except NotFoundError:
+            with suppress(ConflictError):  # somebody else was faster
+                self.store.put(key, data, if_absent=True)
+                return True
+            known = False
+        if not known:
+            self.store.put(key, data)
+        return False
+
+    def add_all(self, tasks: Sequence[ClipTask]) -> int:
+        """Keep clips, several at once; return how many are new."""
+        with ThreadPoolExecutor(_WRITERS, "clips") as pool:
+            return sum(pool.map(self.add, tasks))
 
     def get(self, task_id: str) -> ClipTask:
         """Return a clip.

@@ -81,14 +81,12 @@ class LabelStudioClips:
         external: dict[str, str] = {}
         new = refreshed = 0
         for known, missing in _sorted_out(tasks, ledger):
-            for task in [*known, *missing]:
-                self.clips.add(task)
+            newer = [t for t in known if ledger.known[t.task_id].version != t.version]
+            self.clips.add_all([*newer, *missing])
             if missing:
                 self._send(ledger, missing)
             new += len(missing)
-            for task in known:
-                if ledger.known[task.task_id].version != task.version:
-                    refreshed += self._refresh(ledger, task)
+            refreshed += sum(self._refresh(ledger, task) for task in newer)
             external |= {
                 task.task_id: f"{self.name}:{ledger.known[task.task_id].number}"
                 for task in [*known, *missing]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from pipelines.settings import Settings
@@ -79,3 +81,15 @@ def pull(settings: Settings, full: bool) -> None:
     from pipelines.label_commands import pull_answers
 
     pull_answers(settings, full=full)
+
+
+@label.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="Your own recordings.")
+@click.option("--port", type=int, default=0, help="0 takes a free one.", show_default=True)
+@click.option("--s3/--no-s3", default=True, help="Points in an S3 server, where one is installed.")
+@click.pass_obj
+def demo(settings: Settings, data: Path | None, port: int, s3: bool) -> None:
+    """Start an S3 server, Label Studio and the editor with clips to label; print one URL."""
+    from pipelines.label_demo import run_label_demo
+
+    run_label_demo(settings, data, port, use_s3=s3)

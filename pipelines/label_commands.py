@@ -83,24 +83,31 @@ def serve_alone(settings: Settings, port: int, labellers: int) -> None:
 
 def serve_label_studio(settings: Settings, port: int, poll_s: float) -> None:
     """Run the editor and Label Studio on one origin until it is stopped."""
-    from labeling.serve import webhook
-    from labeling.serve.app import create_proxied_app
-
-    workspace = settings.workspace()
-    backend = workspace.clip_backend()
+    backend = settings.workspace().clip_backend()
     if not isinstance(backend, LabelStudioClips):
         raise ConfigError("serving Label Studio needs STARLOOP_LABELING__BACKEND=label_studio")
     listener = socket.create_server(("127.0.0.1", port))
+    click.echo(f"{_address(listener)}/projects/{backend.project.project_id}/data")
+    serve_behind(settings, listener, backend, poll_s)
+
+
+def serve_behind(
+    settings: Settings, listener: socket.socket, backend: LabelStudioClips, poll_s: float
+) -> None:
+    """Serve editor and Label Studio on an open socket, and fetch answers, until Ctrl-C."""
+    from labeling.serve import webhook
+    from labeling.serve.app import create_proxied_app
+
     secret = hook_secret(settings)
     try:
         hook = f"{_address(listener)}{webhook.PATH}"
         webhook.register(backend.server, backend.project.project_id, hook, secret)
     except LabelError as error:
-        click.secho(f"no webhook, only polls every {poll_s:g} s: {error}", fg="yellow", err=True)
-    click.echo(f"{_address(listener)}/projects/{backend.project.project_id}/")
+        text = f"no webhook, only a poll every {poll_s:g} s (SSRF_PROTECTION_ENABLED?): {error}"
+        click.secho(text, fg="yellow", err=True)
     app = create_proxied_app(
-        workspace.store,
-        settings.labeling.url,
+        settings.workspace().store,
+        backend.server.url,
         hook_secret=secret,
         fetching=webhook.FetchThread(backend, poll_s),
     )

@@ -6,6 +6,7 @@ The daemons are children of this process and die with it. Works as any user.
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from scene.errors import ConfigError
 PACKAGES = "radosgw ceph-mon ceph-osd ceph-common"
 _TOOLS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph", "ceph-authtool", "monmaptool")
 _BOOT_S = 240.0
+_STATE = "starloop.json"
 
 _CONFIG = """\
 [global]
@@ -143,7 +145,7 @@ class Rgw:
 
 
 def start_rgw(folder: Path) -> Rgw:
-    """Make a new one-node cluster in `folder` and start it.
+    """Start the one-node cluster in `folder`, making it there the first time.
 
     Raises:
         ConfigError: if Ceph is not installed.
@@ -153,8 +155,13 @@ def start_rgw(folder: Path) -> Rgw:
         raise ConfigError(
             f"{', '.join(missing)} not found: apt-get install -y --no-install-recommends {PACKAGES}"
         )
+    state = folder / _STATE
+    if state.exists():
+        known = Rgw(folder, **json.loads(state.read_text()))
+        known.start()
+        return known
     for name in ("mon", "osd", "run", "log", "rgw"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     mon_v2, mon_v1, port = free_ports(3)
     fsid = str(uuid.uuid4())
     config = _CONFIG.format(fsid=fsid, folder=folder, mon_v2=mon_v2, mon_v1=mon_v1, port=port)
@@ -176,6 +183,9 @@ def start_rgw(folder: Path) -> Rgw:
     except BaseException:
         server.stop()
         raise
+    keys = {"access_key": server.access_key, "secret_key": server.secret_key}
+    state.touch(mode=0o600)
+    state.write_text(json.dumps({"port": port, **keys}))
     return server
 
 
