@@ -91,7 +91,7 @@ CASES = {
 @with_devkit
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["usual", "mostly missed", "no predictions"])
 def test_equal_to_the_official_devkit(case):
     frames = CASES[case]()
     official = evaluate_with_devkit(DEVKIT, frames, NAMES)
