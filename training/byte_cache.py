@@ -13,7 +13,6 @@ import secrets
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from isal.isal_zlib import crc32
 from numpy.typing import NDArray
 
 from scene.errors import StoreError
@@ -136,7 +136,7 @@ class ByteCache:
         """
         check, digest = 0, _digest(name)
         for part in (digest, *parts):
-            check = zlib.crc32(part, check)
+            check = crc32(part, check)
         length = sum(len(part) for part in parts)
         header = _HEADER.pack(_MAGIC, check, digest, length)
         path = self._path(name)
@@ -257,7 +257,7 @@ def _is_whole(data: NDArray[np.uint8], digest: bytes) -> bool:
     magic, check, name, size = _HEADER.unpack(data[: _HEADER.size].tobytes())
     if magic != _MAGIC or name != digest or size != len(data) - _HEADER.size:
         return False
-    return zlib.crc32(data[_HEADER.size :].data, zlib.crc32(digest)) == check
+    return crc32(data[_HEADER.size :].data, crc32(digest)) == check
 
 
 def _is_abandoned(name: str, written_s: float) -> bool:

@@ -58,28 +58,27 @@ class PackedPoints:
             DataError: if a value is not finite, an intensity is not in [0, 1], or there are more
                 than 255 different lags.
         """
+        points = np.ascontiguousarray(points, dtype=np.float32)
         count, columns = points.shape
-        if not np.isfinite(points).all():
+        low, high = np.zeros(columns), np.zeros(columns)
+        if count and not _bounds(points, low, high):
             raise DataError("packed points: a coordinate, intensity or lag is not finite")
-        xyz = points[:, :3].astype(np.float64)
-        low, high = (xyz.min(axis=0), xyz.max(axis=0)) if count else (np.zeros(3), np.zeros(3))
-        step_m = STEP_M
-        while ((high - low) / 2 / step_m >= _MAX_STEPS - 1).any():
-            step_m *= 2
-        origin = np.rint((low + high) / 2 / step_m) * step_m
-        steps = np.rint((xyz - origin) / step_m).astype(np.int16)
-        bright = points[:, 3]
-        if count and not (bright.min() >= 0 and bright.max() <= 1):
+        if low[3] < 0 or high[3] > 1:
             raise DataError("packed points: an intensity is not between 0 and 1")
-        level = np.rint(bright * np.float32(_LEVELS)).astype(np.uint8)
-        if columns == 4:
-            return cls(steps, level, np.zeros(count, np.uint8), np.zeros(0, np.float32), step_m,
-                       origin)  # fmt: skip
-        lag_s, sweep = np.unique(points[:, 4], return_inverse=True)
-        if len(lag_s) > _LEVELS:
-            raise DataError(f"packed points: {len(lag_s)} different lags, at most {_LEVELS}")
-        lag_s = lag_s if count else np.zeros(1, np.float32)
-        return cls(steps, level, sweep.astype(np.uint8), lag_s, step_m, origin)
+        step_m = STEP_M
+        while ((high - low)[:3] / 2 / step_m >= _MAX_STEPS - 1).any():
+            step_m *= 2
+        origin = np.rint((low + high)[:3] / 2 / step_m) * step_m
+        steps, level = np.empty((count, 3), np.int16), np.empty(count, np.uint8)
+        _quantise(points, origin, step_m, steps, level)
+        sweep = np.zeros(count, np.uint8)
+        lag_s = np.zeros(0 if columns == 4 else 256, np.float32)
+        if columns > 4:
+            lags = _number_lags(points[:, 4], lag_s, sweep)
+            if lags > _LEVELS:
+                raise DataError(f"packed points: more than {_LEVELS} different lags")
+            lag_s = lag_s[: max(1, lags)].copy()
+        return cls(steps, level, sweep, lag_s, step_m, origin)
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -148,3 +147,44 @@ def _unpack(
     if points.shape[1] > 4:
         for i in range(len(level)):
             points[i, 4] = lag_s[sweep[i]]
+
+
+@numba.njit(cache=True, nogil=True)
+def _bounds(points, low, high):  # pragma: no cover - compiled
+    """Write the least and the largest value of each column; return whether all are finite."""
+    finite = True
+    for c in range(points.shape[1]):
+        least, most = points[0, c], points[0, c]
+        for i in range(len(points)):
+            value = points[i, c]
+            finite &= np.isfinite(value)
+            least, most = min(least, value), max(most, value)
+        low[c], high[c] = least, most
+    return finite
+
+
+@numba.njit(cache=True, nogil=True)
+def _quantise(points, origin_m, step_m, steps, level):  # pragma: no cover - compiled
+    """Fill (N, 3) steps and (N,) levels of intensity."""
+    for i in range(len(points)):
+        for c in range(3):
+            steps[i, c] = np.int16(np.rint((points[i, c] - origin_m[c]) / step_m))
+        level[i] = np.uint8(np.rint(points[i, 3] * np.float32(_LEVELS)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _number_lags(lag, table, number):  # pragma: no cover - compiled
+    """Fill a table of different lags and each point's row in it; return how many there are."""
+    count, last = 0, 0
+    for i in range(len(lag)):
+        if count == 0 or table[last] != lag[i]:
+            last = 0
+            while last < count and table[last] != lag[i]:
+                last += 1
+            if last == count:
+                count += 1
+                if count == len(table):
+                    return count
+                table[last] = lag[i]
+        number[i] = last
+    return count
