@@ -6,5 +6,5 @@ export default defineConfig({
   build: { target: "es2023", chunkSizeWarningLimit: 1000 },
   worker: { format: "es" },
   server: { proxy: { "/editor/api": "http://127.0.0.1:8020" } },
-  test: { environment: "node", include: ["test/**/*.test.ts"] },
+  test: { environment: "node", testTimeout: 120_000, include: ["test/**/*.test.ts"] },
 });

@@ -10,20 +10,7 @@ import {
   transformYaw,
   wrapAngle,
 } from "../src/core/pose";
-import type { SE3, Vec3 } from "../src/core/types";
-
-const meters = fc.double({ min: -1000, max: 1000, noNaN: true });
-const point = fc.tuple(meters, meters, meters) as fc.Arbitrary<Vec3>;
-const angle = fc.double({ min: -20, max: 20, noNaN: true });
-
-/** Any rotation: about z, then x, then z. */
-export const transforms: fc.Arbitrary<SE3> = fc
-  .tuple(angle, angle, angle, point)
-  .map(([first, tilt, last, shift]) => {
-    const [c, s] = [Math.cos(tilt), Math.sin(tilt)];
-    const tilted: SE3 = [1, 0, 0, 0, 0, c, -s, 0, 0, s, c, 0, 0, 0, 0, 1];
-    return compose(fromYaw(last, shift), compose(tilted, fromYaw(first, [0, 0, 0])));
-  });
+import { angles as angle, golden, points as point, transforms } from "./support";
 
 test("angles stay the same direction and end in (-pi, pi]", () => {
   fc.assert(
@@ -71,4 +58,11 @@ test("many points move as one does", () => {
 
 test("a heading turns with its frame", () => {
   expect(transformYaw(fromYaw(0.5, [3, 4, 5]), 0.25)).toBeCloseTo(0.75, 12);
+});
+
+test("angles wrap as in the Python code", () => {
+  const { angles_rad, wrapped_rad } = golden<Record<string, number[]>>("geometry.json");
+  angles_rad.forEach((a, i) => {
+    expect(wrapAngle(a)).toBeCloseTo(wrapped_rad[i], 12);
+  });
 });

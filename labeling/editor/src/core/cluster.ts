@@ -31,70 +31,70 @@ export function grow(
     const above = xyz_m[3 * i + 2] - groundAt(ground, xyz_m[3 * i], xyz_m[3 * i + 1]);
     return above > clearanceM && above < ceilingM;
   });
-  // cells of half the link: a neighbour lies in one of the 5 x 5 around
-  const cellM = linkM / 2;
-  const side = Math.ceil((2 * reachM) / cellM) + 5;
-  const column = (value: number, middle: number) =>
-    Math.floor((value - middle + reachM) / cellM) + 2;
-  const cells = new Map<number, number[]>();
-  for (const i of standing) {
-    const cell = column(xyz_m[3 * i], x) * side + column(xyz_m[3 * i + 1], y);
-    const members = cells.get(cell);
-    if (members) members.push(i);
-    else cells.set(cell, [i]);
-  }
-  const start = nearestCell(cells, xyz_m, x, y, linkM);
+  const cells = new Cells(index, standing, x, y, reachM, linkM / STEPS);
+  const start = cells.nearest(x, y, linkM);
   if (start < 0) return [];
   const found: number[] = [];
   const queue = [start];
   const seen = new Set(queue);
   while (queue.length) {
     const cell = queue.pop()!;
-    const members = cells.get(cell)!;
-    for (const i of members) found.push(i);
-    for (let dx = -2; dx <= 2; dx++)
-      for (let dy = -2; dy <= 2; dy++) {
-        const next = cell + dx * side + dy;
-        const others = cells.get(next);
-        if (!others || seen.has(next) || !linked(xyz_m, members, others, linkM)) continue;
-        seen.add(next);
-        queue.push(next);
-      }
+    for (const i of cells.members.get(cell)!) found.push(i);
+    for (const [dx, dy] of NEIGHBOURS) {
+      const next = cell + dx * cells.side + dy;
+      if (seen.has(next) || !cells.members.has(next)) continue;
+      seen.add(next);
+      queue.push(next);
+    }
   }
   return found;
 }
 
-function nearestCell(
-  cells: ReadonlyMap<number, readonly number[]>,
-  xyz_m: Float32Array,
-  x: number,
-  y: number,
-  withinM: number,
-): number {
-  let nearest = withinM * withinM;
-  let found = -1;
-  for (const [cell, members] of cells)
-    for (const i of members) {
-      const squared = (xyz_m[3 * i] - x) ** 2 + (xyz_m[3 * i + 1] - y) ** 2;
-      if (squared > nearest) continue;
-      nearest = squared;
-      found = cell;
-    }
-  return found;
-}
+/** A link is this many cells long: then no pair of points has to be looked at. */
+const STEPS = 3;
 
-function linked(
-  xyz_m: Float32Array,
-  some: readonly number[],
-  others: readonly number[],
-  linkM: number,
-): boolean {
-  const squared = linkM * linkM;
-  for (const i of some)
-    for (const k of others) {
-      const dx = xyz_m[3 * i] - xyz_m[3 * k];
-      const dy = xyz_m[3 * i + 1] - xyz_m[3 * k + 1];
-      if (dx * dx + dy * dy <= squared) return true;
+const NEIGHBOURS: readonly (readonly [number, number])[] = Array.from(
+  { length: (2 * STEPS + 1) ** 2 },
+  (_, k) => [Math.floor(k / (2 * STEPS + 1)) - STEPS, (k % (2 * STEPS + 1)) - STEPS] as const,
+).filter(([dx, dy]) => (dx !== 0 || dy !== 0) && Math.hypot(dx, dy) <= STEPS);
+
+/** Points by small square cells around a place. */
+class Cells {
+  readonly members = new Map<number, number[]>();
+  readonly side: number;
+
+  constructor(
+    private readonly index: SweepIndex,
+    points: readonly number[],
+    x: number,
+    y: number,
+    reachM: number,
+    cellM: number,
+  ) {
+    const { xyz_m } = index;
+    this.side = Math.ceil((2 * reachM) / cellM) + 2 * STEPS + 1;
+    for (const i of points) {
+      const row = Math.floor((xyz_m[3 * i] - x + reachM) / cellM) + STEPS;
+      const column = Math.floor((xyz_m[3 * i + 1] - y + reachM) / cellM) + STEPS;
+      const cell = row * this.side + column;
+      const there = this.members.get(cell);
+      if (there) there.push(i);
+      else this.members.set(cell, [i]);
     }
-  return false;
+  }
+
+  /** Return the cell of the point nearest to a place, -1 where there is none within a distance. */
+  nearest(x: number, y: number, withinM: number): number {
+    const { xyz_m } = this.index;
+    let nearest = withinM * withinM;
+    let found = -1;
+    for (const [cell, members] of this.members)
+      for (const i of members) {
+        const squared = (xyz_m[3 * i] - x) ** 2 + (xyz_m[3 * i + 1] - y) ** 2;
+        if (squared > nearest) continue;
+        nearest = squared;
+        found = cell;
+      }
+    return found;
+  }
 }

@@ -34,7 +34,7 @@ const WHOLE = 0.8;
 /** A side this much turned away tells nothing of its length. */
 const EDGE_ON = 0.2;
 /** Points lie inside the surface that people draw around; a box is this much larger on each side. */
-const SKIN_M = 0.03;
+const SKIN_M = 0.07;
 
 /** Return the likeliest class and direction among the categories. */
 export function guess(visible: Visible, categories: readonly Category[]): Guess {
@@ -96,7 +96,8 @@ export function complete(
   const [seenL, seenW] = sidesSeen(visible, way);
   const [u, length] = extended(way.along, l, seenL, c * sx + s * sy);
   const [v, width] = extended(way.across, w, seenW, c * sy - s * sx);
-  const height = visible.height_m >= WHOLE * h ? visible.height_m : h;
+  const tall = visible.height_m + SKIN_M;
+  const height = tall >= WHOLE * h ? tall : h;
   const away = Math.cos(way.yaw_rad - yawHint) < 0;
   return {
     center_xy_m: [c * u - s * v, s * u + c * v],

@@ -3,6 +3,7 @@ import { grow } from "./cluster";
 import { complete, type Guess, guess, MISFIT, type Visible } from "./complete";
 import { pointsInBox, type Shape } from "./geometry";
 import { findGround, type GroundPlane, groundAt } from "./ground";
+import { frontByHeight } from "./heading";
 import { fitRectangle, rectangleAt } from "./lshape";
 import { indexOf, type SweepIndex } from "./sweep-index";
 import type { Category, Points, Vec3 } from "./types";
@@ -11,7 +12,10 @@ export interface FitOptions {
   readonly categories: readonly Category[];
   /** The class to fit; without, the one whose usual size fits. */
   readonly category?: string | null;
-  /** Of the two directions of the length the one nearer to this is the heading; 0 without. */
+  /**
+   * Where the points do not tell front and rear, the heading is the direction nearer to this; 0
+   * without. See `headingHint`.
+   */
   readonly yawHint?: number;
   /** Where the points are seen from, ego frame; the origin without. */
   readonly sensor_xy_m?: readonly [number, number];
@@ -30,6 +34,8 @@ const MOST_POINTS = 400; // of the cluster; more do not change the rectangle
 const LEAST_POINTS = 4;
 const CEILING_M = 4.5;
 const LOW_OBJECT_M = 1.2; // lower ones keep more of what is near the ground
+const GOOD = 0.5; // a cluster that fits so well is not tried in smaller pieces
+const PIECE = 0.25; // what a try with smaller pieces must gain
 const SHRINK = 0.6;
 const TRIES = 4;
 
@@ -63,16 +69,17 @@ export function fitBox(
     });
     if (!members.length) break;
     const visible = look(index, ground, members, sensor_xy_m, options.yawHint ?? 0);
-    const way = guess(visible, categories);
+    const found = guess(visible, categories);
+    const way = { ...found, cost: found.cost + attempt * PIECE };
     if (!best || way.cost < best.way.cost) best = { visible, way, count: members.length };
-    if (way.cost < MISFIT) break;
+    if (way.cost < GOOD) break;
   }
   if (!best) return null;
   const { visible, way, count } = best;
   const { center_xy_m, size_lwh_m, yaw_rad } = complete(visible, way, options.yawHint ?? 0);
   const bottom = groundAt(ground, ...center_xy_m);
   const center_xyz_m: Vec3 = [...center_xy_m, bottom + size_lwh_m[2] / 2];
-  const shape = { center_xyz_m, size_lwh_m, yaw_rad };
+  const shape = frontByHeight(index, { center_xyz_m, size_lwh_m, yaw_rad });
   return { shape, category: way.category.name, num_points: count, sure: way.cost < MISFIT };
 }
 
@@ -124,6 +131,8 @@ export function snapToGround(points: Pick<Points, "xyz_m">, shape: Shape): Shape
 const SIDE_MARGIN_M = 0.1;
 const GROUND_MARGIN_M = 0.2;
 const LEAST_HEIGHT_M = 0.3;
+/** The roof is a little above its points. */
+const ROOF_M = 0.04;
 
 /** Return the shape from the ground to its highest point; unchanged where too few are inside. */
 export function autoHeight(points: Pick<Points, "xyz_m">, shape: Shape): Shape {
@@ -140,19 +149,14 @@ export function autoHeight(points: Pick<Points, "xyz_m">, shape: Shape): Shape {
     center_xyz_m: [x, y, bottom + GROUND_MARGIN_M + CEILING_M / 2],
     size_lwh_m: [l + 2 * SIDE_MARGIN_M, w + 2 * SIDE_MARGIN_M, CEILING_M],
   };
-  const members = index.near(x, y, Math.hypot(l, w) / 2 + SIDE_MARGIN_M);
-  const near = Float32Array.from(
-    members.flatMap((i) => [...points.xyz_m.subarray(3 * i, 3 * i + 3)]),
-  );
+  const around = index.near(x, y, Math.hypot(l, w) / 2 + SIDE_MARGIN_M);
+  const near = new Float32Array(3 * around.length);
+  around.forEach((i, k) => {
+    near.set(points.xyz_m.subarray(3 * i, 3 * i + 3), 3 * k);
+  });
   const inside = pointsInBox(near, tall);
   if (inside.length < LEAST_POINTS) return snapToGround(points, shape);
-  const height = Math.max(
-    LEAST_HEIGHT_M,
-    topOf(
-      index,
-      ground,
-      inside.map((k) => members[k]),
-    ),
-  );
+  const members = inside.map((k) => around[k]);
+  const height = Math.max(LEAST_HEIGHT_M, topOf(index, ground, members) + ROOF_M);
   return { ...shape, center_xyz_m: [x, y, bottom + height / 2], size_lwh_m: [l, w, height] };
 }

@@ -103,10 +103,9 @@ export function clipPolygon(subject: readonly Vec2[], clip: readonly Vec2[]): Ve
       const [p, q] = [input[k], input[(k + 1) % input.length]];
       const [sp, sq] = [side(p), side(q)];
       if (sp >= 0) kept.push(p);
-      if (sp > 0 !== sq > 0 && sp !== sq) {
-        const t = sp / (sp - sq);
-        if (t > 0 && t < 1) kept.push([p[0] + t * (q[0] - p[0]), p[1] + t * (q[1] - p[1])]);
-      }
+      if (sp >= 0 === sq >= 0) continue;
+      const t = sp / (sp - sq);
+      kept.push([p[0] + t * (q[0] - p[0]), p[1] + t * (q[1] - p[1])]);
     }
   }
   return kept;

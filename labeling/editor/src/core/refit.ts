@@ -9,6 +9,8 @@ export interface Refit {
   readonly shape: Shape;
   /** Points that the box was moved onto; with few it stays where it was. */
   readonly num_points: number;
+  /** How well the points lie on the faces: at most 2, negative where the box is beside them. */
+  readonly score: number;
 }
 
 const MARGIN_M = 0.8; // how far the guess may be off
@@ -55,9 +57,9 @@ export function refit(
     near.push(point[0], point[1]);
   }
   const standing: Shape = { ...guess, center_xyz_m: [x, y, bottom + h / 2] };
-  if (near.length < 2 * LEAST_POINTS) return { shape: standing, num_points: near.length / 2 };
-  const shape = climb(thinned(near), standing, sensor_xy_m);
-  return { shape, num_points: near.length / 2 };
+  if (near.length < 2 * LEAST_POINTS)
+    return { shape: standing, num_points: near.length / 2, score: Number.NEGATIVE_INFINITY };
+  return { ...climb(thinned(near), standing, sensor_xy_m), num_points: near.length / 2 };
 }
 
 function thinned(xy: readonly number[]): Float64Array {
@@ -72,7 +74,11 @@ function thinned(xy: readonly number[]): Float64Array {
 }
 
 /** Climb to the best place by steps that become finer. */
-function climb(xy: Float64Array, start: Shape, sensor: readonly [number, number]): Shape {
+function climb(
+  xy: Float64Array,
+  start: Shape,
+  sensor: readonly [number, number],
+): Pick<Refit, "shape" | "score"> {
   let best = start;
   let score = scoreOf(xy, best, start, sensor);
   for (const { step_m, step_rad } of ROUNDS) {
@@ -90,7 +96,7 @@ function climb(xy: Float64Array, start: Shape, sensor: readonly [number, number]
       if (best === from) break;
     }
   }
-  return best;
+  return { shape: best, score };
 }
 
 function shifted(shape: Shape, along: number, across: number, turn: number): Shape {
