@@ -130,7 +130,7 @@ def paste(
                 cut, box = objects[int(rng.integers(len(objects)))]
                 cut, box = turn_and_scale(cut, box, float(rng.uniform(-np.pi, np.pi)), 1.0)
                 added = _View.of(cut)
-                if not _stands_free(boxes, box) or not _is_seen(view, added, box):
+                if not stands_free(boxes, box) or not _is_seen(view, added, box):
                     continue
                 view = view.without(_window(view, added, nearer=False)).join(added)
                 boxes = Boxes.concatenate([boxes, box])
@@ -172,7 +172,7 @@ class _View:
         )
 
 
-def _stands_free(boxes: Boxes, box: Boxes) -> bool:
+def stands_free(boxes: Boxes, box: Boxes) -> bool:
     """Tell whether the object touches no other and hides none: point counts must stay true."""
     radius = np.hypot(*box.size_lwh_m[0, :2]) / 2
     others = np.hypot(boxes.size_lwh_m[:, 0], boxes.size_lwh_m[:, 1]) / 2

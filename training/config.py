@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
@@ -11,15 +12,19 @@ from typing import Any, Final
 from scene.errors import ConfigError
 from scene.taxonomy import CATEGORY
 
-OUTPUT_STRIDE: Final = 2
-"""Pillars per cell of the output grid, along each axis."""
-BACKBONE_STRIDE: Final = 8
-"""The grid must divide by this many pillars along each axis."""
-
 # Settings that change how fast a model is made, or when it can resume, but not which model it is.
-_NOT_IDENTITY: Final = frozenset({"num_threads", "checkpoint_every", "precision"})
+_NOT_IDENTITY: Final = frozenset({"num_threads", "checkpoint_every", "precision", "compile"})
 _PRECISIONS: Final = ("auto", "float32", "bfloat16")
 _ORDERS: Final = ("draw", "epochs")
+_LATER: Final = frozenset(
+    {
+        "num_sweeps", "order", "shards", "network", "output_stride", "groups", "point_channels",
+        "head_channels", "iou_power", "nms_iou", "velocity_weight", "translation_m",
+        "object_turn_rad", "object_shift_m", "paste_turn_rad", "least_radius", "ema",
+    }
+)  # fmt: skip
+_NETWORKS: Final = ("histogram", "centerpoint")
+_OUTPUT_STRIDES: Final = (2, 4)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +37,7 @@ class TrainConfig:
         z_min_m, z_max_m: the heights it looks at, in `z_bins` slices.
         z_bins: height slices of the occupancy input.
         pillar_m: side of a pillar; occupancy is read at half of it.
-        channels: of the stages at stride 2, 4 and 8; multiples of 16 suit the processors.
+        channels: of the stages at stride 2, 4, 8 (and 16); multiples of 16 suit the processors.
         iterations: optimiser steps.
         batch_size: frames a step.
         learning_rate: peak of the one-cycle schedule.
@@ -61,6 +66,24 @@ class TrainConfig:
             bfloat16 where the processor multiplies it in hardware.
         shards: parts of a batch whose gradients are made apart and averaged. As many workers, or
             fewer that divide them, make the same model bit for bit.
+        network: "histogram" (`training.model`: small, for processors) or "centerpoint"
+            (`training.centerpoint`: a learned point network and a deeper backbone). Everything
+            below is read by "centerpoint" alone, but for `velocity_weight`.
+        output_stride: pillars per cell of the heat map, along each axis.
+        groups: categories that share a centre head; empty puts all of them into one.
+        point_channels: of the point network.
+        head_channels: of the neck's result and of every head.
+        iou_power: the score is `heat ** (1 - a) * iou ** a`; 0 leaves the predicted IoU out.
+        nms_iou: of boxes of one category that overlap more, the best stays (after export: by the
+            caller); 0 leaves that to the heat map's own 3x3 competition.
+        velocity_weight: of the velocity in the box loss. One sweep says little about it.
+        translation_m: frames are moved by a normal distribution of this width along x, y and z.
+        object_turn_rad, object_shift_m: every object is turned by up to this much about its own
+            centre and moved by up to this much in the plane, with its points.
+        paste_turn_rad: pasted objects are turned about the ego by up to this much.
+        least_radius: cells that the peak of a small object reaches.
+        ema: decay of the moving average of the weights, which is what is exported; 0 for none.
+        compile: compile the dense part of the network; pays on an accelerator.
     """
 
     categories: tuple[str, ...] = ("car", "truck", "pedestrian", "bicycle")
@@ -72,7 +95,7 @@ class TrainConfig:
     z_max_m: float = 3.8
     z_bins: int = 11
     pillar_m: float = 0.4
-    channels: tuple[int, int, int] = (48, 64, 96)
+    channels: tuple[int, ...] = (48, 64, 96)
     iterations: int = 360
     batch_size: int = 4
     learning_rate: float = 3e-3
@@ -96,6 +119,21 @@ class TrainConfig:
     num_threads: int = 0
     precision: str = "auto"
     shards: int = 1
+    network: str = "histogram"
+    output_stride: int = 2
+    groups: tuple[tuple[str, ...], ...] = ()
+    point_channels: int = 64
+    head_channels: int = 64
+    iou_power: float = 0.0
+    nms_iou: float = 0.0
+    velocity_weight: float = 0.05
+    translation_m: float = 0.0
+    object_turn_rad: float = 0.0
+    object_shift_m: float = 0.0
+    paste_turn_rad: float = math.pi
+    least_radius: int = 1
+    ema: float = 0.0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
@@ -104,8 +142,7 @@ class TrainConfig:
             raise ConfigError(
                 "training config: iterations, batch_size, checkpoint_every, max_boxes must be >= 1"
             )
-        if len(self.channels) != 3 or min(self.channels) < 1:
-            raise ConfigError(f"training config: channels {self.channels} must be three numbers")
+        self._check_network()
         if self.shards < 1 or self.batch_size % self.shards:
             raise ConfigError(
                 f"training config: batch_size {self.batch_size} must be a multiple of shards "
@@ -125,13 +162,34 @@ class TrainConfig:
             (self.y_min_m, self.y_max_m, "y"),
         ):
             pillars = (high - low) / self.pillar_m
-            if pillars <= 0 or abs(pillars / BACKBONE_STRIDE % 1) > 1e-6:
+            cells = pillars / self.backbone_stride
+            if pillars <= 0 or abs(cells - round(cells)) > 1e-6:
                 raise ConfigError(
                     f"training config: {name} from {low} to {high} m is {pillars:g} pillars of "
-                    f"{self.pillar_m} m; it must be a positive multiple of {BACKBONE_STRIDE}"
+                    f"{self.pillar_m} m; it must be a positive multiple of {self.backbone_stride}"
                 )
         if self.max_boxes > self.output_shape[0] * self.output_shape[1]:
             raise ConfigError("training config: max_boxes exceeds the cells of the output grid")
+
+    def _check_network(self) -> None:
+        if self.network not in _NETWORKS:
+            raise ConfigError(f"training config: network {self.network!r} is none of {_NETWORKS}")
+        counts = (3,) if self.network == "histogram" else (3, 4)
+        if len(self.channels) not in counts or min(self.channels) < 1:
+            expected = "three" if counts == (3,) else "three or four"
+            raise ConfigError(
+                f"training config: channels {self.channels} must be {expected} numbers"
+            )
+        if self.output_stride not in _OUTPUT_STRIDES:
+            raise ConfigError(
+                f"training config: output_stride {self.output_stride} is none of {_OUTPUT_STRIDES}"
+            )
+        if not all(0.0 <= share < 1.0 for share in (self.iou_power, self.nms_iou, self.ema)):
+            raise ConfigError(
+                "training config: iou_power, nms_iou and ema must be at least 0 and below 1"
+            )
+        if self.network == "histogram" and self.output_stride != 2:
+            raise ConfigError("training config: the histogram network has output_stride 2")
 
     def _check_categories(self) -> None:
         unknown = set(self.categories) - set(CATEGORY)
@@ -142,6 +200,22 @@ class TrainConfig:
             )
         if missing := {name for name, _ in self.paste} - set(CATEGORY):
             raise ConfigError(f"training config: paste names no category: {sorted(missing)}")
+        grouped = [name for group in self.groups for name in group]
+        if self.groups and (sorted(grouped) != sorted(self.categories) or not all(self.groups)):
+            raise ConfigError(
+                f"training config: groups {self.groups} must hold every category of "
+                f"{self.categories} exactly once"
+            )
+
+    @property
+    def backbone_stride(self) -> int:
+        """The grid must divide by this many pillars along each axis."""
+        return 2 ** len(self.channels)
+
+    @property
+    def head_groups(self) -> tuple[tuple[str, ...], ...]:
+        """Categories by centre head."""
+        return self.groups or (self.categories,)
 
     @property
     def grid_shape(self) -> tuple[int, int]:
@@ -155,12 +229,12 @@ class TrainConfig:
     def output_shape(self) -> tuple[int, int]:
         """Cells of the heat map along x and y."""
         rows, columns = self.grid_shape
-        return rows // OUTPUT_STRIDE, columns // OUTPUT_STRIDE
+        return rows // self.output_stride, columns // self.output_stride
 
     @property
     def cell_m(self) -> float:
         """Side of a cell of the heat map."""
-        return self.pillar_m * OUTPUT_STRIDE
+        return self.pillar_m * self.output_stride
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -168,6 +242,7 @@ class TrainConfig:
         values["categories"] = list(self.categories)
         values["channels"] = list(self.channels)
         values["paste"] = dict(self.paste)
+        values["groups"] = [list(group) for group in self.groups]
         return values
 
     @classmethod
@@ -183,6 +258,8 @@ class TrainConfig:
         known = dict(values)
         for name in {"categories", "channels"} & set(known):
             known[name] = tuple(known[name])
+        if "groups" in known:
+            known["groups"] = tuple(tuple(group) for group in known["groups"])
         if "paste" in known:
             known["paste"] = tuple(sorted((k, int(v)) for k, v in dict(known["paste"]).items()))
         return cls(**known)
@@ -190,9 +267,14 @@ class TrainConfig:
     @property
     def digest(self) -> str:
         """SHA-256 of the settings that decide which model comes out."""
-        identity = {k: v for k, v in self.to_dict().items() if k not in _NOT_IDENTITY}
-        if self.shards == 1:  # came later: names of older models stay
-            del identity["shards"]
+        usual = {field.name: field.default for field in fields(self)}
+        identity = {
+            name: value
+            for name, value in self.to_dict().items()
+            if name not in _NOT_IDENTITY
+            # Settings that came later count only where they are used: old names stay.
+            and not (name in _LATER and getattr(self, name) == usual[name])
+        }
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -16,6 +16,7 @@ from scene.types import Float32, Int64
 from training.augment import ObjectBank, augment
 from training.config import TrainConfig
 from training.dataset import DataOptions, load_frames, open_frames
+from training.device_batch import RawBatch, Sample, draw_sample, join_samples
 from training.frames import TrainFrame, make_frame
 from training.order import Labelled, Order, has_categories, rank_slice
 from training.targets import Targets, make_targets
@@ -55,6 +56,9 @@ class Batch(NamedTuple):
     points: Float32
     frame: Int64
     targets: list[Targets]
+
+
+AnyBatch = Batch | RawBatch
 
 
 @dataclass(slots=True)
@@ -165,11 +169,11 @@ class Batches:
         """Return the names of the frames of this part of a step's batch."""
         return [self._frames[index].frame_id for _, index in self._chosen(step)]
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> AnyBatch:
         """Return the batch of one step, or this rank's part of it."""
-        return _join([self._sample(step, *which) for which in self._chosen(step)])
+        return self._join([self._sample(step, *which) for which in self._chosen(step)])
 
-    def ahead(self, start: int, stop: int, prepare: Callable[[Batch], _T]) -> Iterator[_T]:
+    def ahead(self, start: int, stop: int, prepare: Callable[[AnyBatch], _T]) -> Iterator[_T]:
         """Yield `prepare(batch)` of steps `start` to `stop`; threads make the next ones meanwhile.
 
         What goes wrong with a frame is raised here, and names the frame and its object.
@@ -202,13 +206,13 @@ class Batches:
             readers.shutdown(wait=True, cancel_futures=True)
 
     def _make(
-        self, step: int, readers: ThreadPoolExecutor, prepare: Callable[[Batch], _T]
+        self, step: int, readers: ThreadPoolExecutor, prepare: Callable[[AnyBatch], _T]
     ) -> Callable[[], _T]:
         """Begin with the samples of a step; return what joins them."""
         if not self._threads:
             return lambda: prepare(self.batch(step))
         samples = [readers.submit(self._sample, step, *which) for which in self._chosen(step)]
-        return lambda: prepare(_join([sample.result() for sample in samples]))
+        return lambda: prepare(self._join([sample.result() for sample in samples]))
 
     def _chosen(self, step: int) -> list[tuple[int, int]]:
         """Return place in the batch and frame number of this rank's samples."""
@@ -216,19 +220,28 @@ class Batches:
         places = range(self._config.batch_size)[self._part]
         return [(place, int(frames[place])) for place in places]
 
-    def _sample(self, step: int, place: int, index: int) -> tuple[Float32, Targets]:
-        """Return the points and targets of one sample."""
+    def _sample(self, step: int, place: int, index: int) -> tuple[Float32, Targets] | Sample:
+        """Return the points and targets of one sample, or what the device makes them of."""
         config = self._config
         rng = np.random.default_rng([config.seed, step, place])
         # Objects are pasted until the last fifth; then frames look as they really are.
         bank = self._bank if step < _PASTE_UNTIL * config.iterations else None
         frame = self._frames[index]
+        if config.network == "centerpoint":
+            return draw_sample(frame.points, frame.boxes, config, rng, bank)
         points, boxes = augment(frame.points, frame.boxes, config, rng, bank)
         return points, make_targets(boxes, config)
 
+    def _join(self, samples: list[tuple[Float32, Targets] | Sample]) -> AnyBatch:
+        """Return samples as one batch."""
+        raw = [sample for sample in samples if isinstance(sample, Sample)]
+        if raw:
+            return join_samples(raw, self._config)
+        return _join([sample for sample in samples if not isinstance(sample, Sample)])
+
 
 def _join(samples: list[tuple[Float32, Targets]]) -> Batch:
-    """Return samples as one batch."""
+    """Return samples whose targets are made as one batch."""
     counts = [len(points) for points, _ in samples]
     number = np.repeat(np.arange(len(samples), dtype=np.int64), counts)
     clouds = np.concatenate([points for points, _ in samples])

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.config import TrainConfig
-from training.model import Heads, PillarNet
-from training.targets import NUM_CODES, usual_sizes
+from training.heads import NUM_CODES, Heads, box_of_codes
+from training.loss import pick
+from training.model import Network
+from training.targets import group_of_categories, usual_sizes
 
 _NMS_CELLS: Final = 3
-_MAX_LOG_SIZE: Final = 2.0  # a box is at most e^2 times the usual size: keeps exp finite
 
 
 class Decoded(NamedTuple):
@@ -34,12 +35,15 @@ class Decoder(nn.Module):
     """Turns heads into boxes with a fixed number of rows."""
 
     sizes: Tensor
+    group: Tensor
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         self.config = config
         usual = torch.from_numpy(usual_sizes(config)).float()
         self.register_buffer("sizes", usual, persistent=False)
+        group = torch.from_numpy(group_of_categories(config))
+        self.register_buffer("group", group, persistent=False)
 
     def forward(self, heads: Heads) -> Decoded:
         """Return the predictions of the first frame of the heads.
@@ -47,7 +51,7 @@ class Decoder(nn.Module):
         Neighbouring cells of one category compete (a 3x3 max-pool), as in CenterNet.
         """
         rows, columns = self.config.output_shape
-        score = torch.sigmoid(heads.heat[:1].float())
+        score = self.rectify(heads)
         best = F.max_pool2d(score, _NMS_CELLS, stride=1, padding=_NMS_CELLS // 2)
         score = torch.where(score >= best, score, torch.zeros_like(score))
         scores, index = torch.topk(score.flatten(), self.config.max_boxes, sorted=True)
@@ -56,28 +60,36 @@ class Decoder(nn.Module):
         cell = index - labels * cells
         row = torch.div(cell, columns, rounding_mode="floor")
         column = cell - row * columns
-        codes = heads.codes[0].float().permute(1, 2, 0).reshape(cells, NUM_CODES)[cell]
-        usual = self.sizes[labels]
-        x = (row.float() + 0.5 + codes[:, 0]) * self.config.cell_m + self.config.x_min_m
-        y = (column.float() + 0.5 + codes[:, 1]) * self.config.cell_m + self.config.y_min_m
-        z = codes[:, 2] + usual[:, 2] / 2
-        size = torch.exp(codes[:, 3:6].clamp(-_MAX_LOG_SIZE, _MAX_LOG_SIZE)) * usual
-        yaw = torch.atan2(codes[:, 6], codes[:, 7])
-        place = torch.stack([x, y, z], dim=1)
-        boxes = torch.cat([place, size, yaw[:, None], codes[:, 8:10]], dim=1)
-        return Decoded(boxes, scores, labels)
+        codes = pick(heads.codes[:1].float(), NUM_CODES, self.group[labels] * cells + cell)
+        box = box_of_codes(codes, self.sizes[labels])
+        x = (row.float() + 0.5 + box[:, 0]) * self.config.cell_m + self.config.x_min_m
+        y = (column.float() + 0.5 + box[:, 1]) * self.config.cell_m + self.config.y_min_m
+        place = torch.stack([x, y], dim=1)
+        return Decoded(torch.cat([place, box[:, 2:], codes[:, 8:10]], dim=1), scores, labels)
+
+    def rectify(self, heads: Heads) -> Tensor:
+        """Return (1, C, X, Y) scores of the first frame, heat and predicted IoU together.
+
+        Source: CIA-SSD (Zheng et al., AAAI 2021), `heat ** (1 - a) * iou ** a`.
+        """
+        score = torch.sigmoid(heads.heat[:1].float())
+        if heads.iou is None:
+            return score
+        power = self.config.iou_power
+        fit = torch.sigmoid(heads.iou[:1].float())[:, self.group]
+        return score ** (1 - power) * fit**power
 
 
 class FrameDetector(nn.Module):
     """The whole detector for one frame: what is exported."""
 
-    def __init__(self, net: PillarNet, config: TrainConfig) -> None:
+    def __init__(self, net: Network, config: TrainConfig) -> None:
         super().__init__()
         self.net = net
         self.decoder = Decoder(config)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes (K, 9), scores (K,), labels (K,) of (N, 4) points."""
+        """Return boxes (K, 9), scores (K,), labels (K,) of (N, 4 or 5) points."""
         frame = torch.zeros_like(points[:, 0], dtype=torch.int64)
         decoded = self.decoder(self.net(points, frame, 1))
         return decoded.boxes, decoded.scores, decoded.labels

@@ -19,7 +19,8 @@ from scene.pose import wrap_angle
 from scene.types import Float32, Float64, Int64
 from training.config import TrainConfig
 from training.decode import FrameDetector
-from training.model import PillarNet
+from training.frames import num_point_columns
+from training.model import Network
 
 OPSET: Final = 18
 _EXAMPLE_POINTS: Final = 1000
@@ -51,17 +52,22 @@ class Parity:
         return asdict(self)
 
 
-def export_onnx(net: PillarNet, config: TrainConfig) -> bytes:
+def export_onnx(net: Network, config: TrainConfig) -> bytes:
     """Return the whole detector as one ONNX file.
 
-    Input `points` (N, 4) float32 x, y, z (ego, m), intensity, any N >= 1. Outputs `boxes` (K, 9)
-    x, y, z, l, w, h, yaw, vx, vy; `scores` (K,) descending; `labels` (K,) int64.
+    Input `points` (N, 4) float32 x, y, z (ego, m), intensity, any N >= 1; of a detector of several
+    sweeps also (N, 5) with the age of each point (s), and (N, 4) is one sweep. Outputs `boxes`
+    (K, 9) x, y, z, l, w, h, yaw, vx, vy; `scores` (K,) descending; `labels` (K,) int64.
 
     Raises:
         TrainError: if torch cannot export the network.
     """
     detector = FrameDetector(net, config).eval().cpu().float()
-    example = torch.zeros(_EXAMPLE_POINTS, 4)
+    columns = num_point_columns(config)
+    example = torch.zeros(_EXAMPLE_POINTS, columns)
+    shape = {0: torch.export.Dim("num_points")}
+    if columns > 4:
+        shape[1] = torch.export.Dim("num_values", min=4, max=columns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own deprecations while exporting
         program = torch.onnx.export(
@@ -71,7 +77,7 @@ def export_onnx(net: PillarNet, config: TrainConfig) -> bytes:
             opset_version=OPSET,
             input_names=["points"],
             output_names=["boxes", "scores", "labels"],
-            dynamic_shapes={"points": {0: torch.export.Dim("num_points")}},
+            dynamic_shapes={"points": shape},
             verbose=False,
         )
     if program is None:
@@ -79,7 +85,7 @@ def export_onnx(net: PillarNet, config: TrainConfig) -> bytes:
     return _without_traces(program.model_proto)
 
 
-def export_weights(net: PillarNet) -> bytes:
+def export_weights(net: Network) -> bytes:
     """Return the network's weights and buffers as safetensors."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     return safetensors.torch.save(state)
@@ -96,11 +102,12 @@ def sha256(data: bytes) -> str:
 
 
 def check_parity(
-    net: PillarNet, config: TrainConfig, onnx_bytes: bytes, clouds: Sequence[Float32]
+    net: Network, config: TrainConfig, onnx_bytes: bytes, clouds: Sequence[Float32]
 ) -> Parity:
-    """Run network and exported graph on (N, 4) clouds and compare what they predict.
+    """Run network and exported graph on (N, 4 or 5) clouds and compare what they predict.
 
-    A cloud of one point is added to those given: the graph must take any number of points.
+    A cloud of one point, of one sweep, is added to those given: the graph must take any number of
+    points.
     """
     import onnxruntime
 

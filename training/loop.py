@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +15,12 @@ from training.checkpoint import Checkpoint, flatten_optimizer, unflatten_optimiz
 from training.config import TrainConfig
 from training.data import Batch
 from training.device import compute_dtype
+from training.device_batch import RawBatch, join_targets, vary_and_aim
+from training.heads import Inputs, Picture
 from training.loss import BatchTargets, detection_loss
-from training.model import PillarNet
+from training.model import Network, build_network
+from training.moving_average import MovingAverage
+from training.targets import usual_sizes
 
 _WARM_UP: Final = 0.25  # share of the steps in which the learning rate rises
 _START_DIVISOR: Final = 10.0
@@ -25,6 +28,7 @@ _END_DIVISOR: Final = 1000.0
 _CLIP_NORM: Final = 10.0
 _MAX_BAD_STEPS: Final = 10
 _CURVE_EVERY: Final = 10
+_READ_EVERY: Final = 20
 
 
 class NonFiniteError(TrainError):
@@ -79,14 +83,14 @@ class Progress:
 
 
 class Prepared(NamedTuple):
-    """A batch on the device, ready for the convolutions.
+    """A batch on the device, ready for the network.
 
     Attributes:
-        picture: (B, C, X, Y) pillar picture in the type of the convolutions.
+        inputs: what the network's `look` takes.
         targets: what the heads should say.
     """
 
-    picture: Tensor
+    inputs: Inputs
     targets: BatchTargets
 
 
@@ -98,12 +102,14 @@ class Trainer:
         torch.use_deterministic_algorithms(device.type == "cpu")
         # Filling memory that is written anyway costs a tenth of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+        if device.type != "cpu":
+            torch.set_float32_matmul_precision("high")
         self.config = config
         self.device = device
         self.dtype = compute_dtype(config, device)
         self.step = 0
         self.progress = Progress()
-        self.net = PillarNet(config).to(device)
+        self.net = build_network(config).to(device)
         torch.nn.utils.convert_conv2d_weight_memory_format(self.net, torch.channels_last)
         self._optimizer = torch.optim.AdamW(
             self.net.parameters(),
@@ -111,6 +117,12 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=True,
         )
+        self._sizes = torch.from_numpy(usual_sizes(config)).float().to(device)
+        self._average = MovingAverage(self.net, config.ema) if config.ema else None
+        self._unread: list[Tensor] = []
+        self._newest: float | None = None
+        if config.compile:
+            self.net.look_from_above = torch.compile(self.net.look_from_above, dynamic=False)
 
     def start_from(self, weights: Mapping[str, Tensor], categories: list[str]) -> None:
         """Take over the weights of an earlier model.
@@ -123,57 +135,57 @@ class Trainer:
         Raises:
             ConfigError: if the networks do not fit.
         """
-        own = self.net.state_dict()
-        adapted = dict(weights)
-        rows = self.config.categories
         try:
-            for name in ("heat.weight", "heat.bias"):
-                adapted[name] = own[name].clone()
-                for index in [i for i, category in enumerate(rows) if category in categories]:
-                    adapted[name][index] = weights[name][categories.index(rows[index])]
-            self.net.load_state_dict(adapted)
+            self.net.adopt(weights, categories)
         except (RuntimeError, KeyError) as error:
             raise ConfigError(f"the starting model does not fit these settings: {error}") from error
+        if self._average is not None:
+            self._average.start(self.net)
 
-    def prepare(self, batch: Batch) -> Prepared:
-        """Move a batch to the device and look at its points; has no gradient, fits a thread."""
-        cells_per_frame = batch.targets[0].weight.size
-        cells = [t.cells + i * cells_per_frame for i, t in enumerate(batch.targets)]
-        targets = BatchTargets(
-            torch.from_numpy(np.stack([t.heatmap for t in batch.targets])),
-            torch.from_numpy(np.stack([t.weight[None] for t in batch.targets])),
-            torch.from_numpy(np.concatenate(cells)),
-            torch.from_numpy(np.concatenate([t.codes for t in batch.targets])),
-        )
+    def prepare(self, batch: Batch | RawBatch) -> Prepared:
+        """Move a batch to the device and look at its points; has no gradient, fits a thread.
+
+        A raw batch is varied, and its targets are made, on the device.
+        """
         with torch.no_grad():
-            picture = self.net.pillars(
+            if isinstance(batch, RawBatch):
+                points, frame, targets = vary_and_aim(batch, self.config, self._sizes, self.device)
+                return Prepared(self.net.prepare(points, frame, batch.num_frames), targets)
+            inputs = self.net.prepare(
                 torch.from_numpy(batch.points).to(self.device),
                 torch.from_numpy(batch.frame).to(self.device),
                 len(batch.targets),
-            ).to(self.dtype)
-        return Prepared(picture, BatchTargets(*(t.to(self.device) for t in targets)))
+            )
+            if isinstance(inputs, Picture):
+                inputs = Picture(inputs.picture.to(self.dtype))
+        return Prepared(inputs, join_targets(batch.targets, self.device))
 
     def train_step(self, batch: Prepared) -> float | None:
         """Do one optimiser step; return its loss, or None if it was left out as not finite.
 
+        On an accelerator it is left out there, and losses are read every 20 steps: what is
+        returned is the loss of the newest step that was read, so that no step waits for another.
+
         Raises:
             NonFiniteError: if more than ten steps were left out.
         """
-        return self.apply(self.backward(batch))
+        if self.device.type == "cpu":
+            return self.apply(self.backward(batch))
+        loss = self._gradients(batch)
+        good = torch.isfinite(loss) & torch.isfinite(self._clip())
+        # The fused optimiser itself leaves the step out, without asking the host.
+        self._optimizer.found_inf = (~good).float()  # pyright: ignore[reportAttributeAccessIssue]
+        self._update()
+        del self._optimizer.found_inf  # pyright: ignore[reportAttributeAccessIssue]
+        self._unread.append(torch.stack([loss, good.float()]))
+        first = self.step == self.progress.resumed_from + 1
+        if first or self.step % _READ_EVERY == 0 or self.step == self.config.iterations:
+            self._read()
+        return self._newest
 
     def backward(self, batch: Prepared) -> float:
         """Leave the gradients of a batch in the parameters; return its loss."""
-        self.net.train()
-        with torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
-        ):
-            heads = self.net.look(batch.picture)
-        loss = detection_loss(
-            heads.heat.float(), heads.codes.float(), batch.targets, self.config.regression_weight
-        ).total
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        return float(loss.detach())
+        return float(self._gradients(batch))
 
     def apply(self, loss: float) -> float | None:
         """Step with the gradients in the parameters; return `loss`, or None if left out.
@@ -183,15 +195,11 @@ class Trainer:
         Raises:
             NonFiniteError: if more than ten steps were left out.
         """
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.config)
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP_NORM)
-        good = math.isfinite(loss) and math.isfinite(float(norm))
-        if not good:
+        norm = self._clip()
+        if not (math.isfinite(loss) and math.isfinite(float(norm))):
             self.leave_out()
             return None
-        self._optimizer.step()
-        self.step += 1
+        self._update()
         self.progress.add(self.step, loss)
         return loss
 
@@ -203,6 +211,49 @@ class Trainer:
         """
         self.step += 1
         self.progress.add(self.step, None)
+        self._stop_if_broken()
+
+    def _gradients(self, batch: Prepared) -> Tensor:
+        """Leave the gradients of a batch in the parameters; return its loss, on the device."""
+        self.net.train()
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
+        ):
+            heads = self.net.look(batch.inputs)
+        loss = detection_loss(heads, batch.targets, self.config, self._sizes).total
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss.detach().float()
+
+    def _clip(self) -> Tensor:
+        return torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP_NORM)
+
+    def _update(self) -> None:
+        """Move the weights, and their average."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        self._optimizer.step()
+        self.step += 1
+        if self._average is not None:
+            self._average.update(self.net, self.step)
+
+    def _read(self) -> None:
+        """Note the losses of the steps that were not read yet.
+
+        Raises:
+            NonFiniteError: if more than ten steps were left out.
+        """
+        if not self._unread:
+            return
+        values = torch.stack(self._unread).tolist()
+        start = self.step - len(values)
+        self._unread = []
+        for number, (loss, good) in enumerate(values, start=1):
+            self._newest = loss if good else None
+            self.progress.add(start + number, self._newest)
+        self._stop_if_broken()
+
+    def _stop_if_broken(self) -> None:
         if self.progress.bad_steps > _MAX_BAD_STEPS:
             raise NonFiniteError(
                 f"step {self.step}: {self.progress.bad_steps} steps gave NaN or infinity; "
@@ -212,10 +263,13 @@ class Trainer:
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors needed to go on from here by name, not copied."""
         tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
+        if self._average is not None:
+            tensors |= {f"ema.{name}": tensor for name, tensor in self._average.weights.items()}
         return tensors | flatten_optimizer(self._optimizer.state_dict())
 
     def checkpoint(self) -> Checkpoint:
         """Return everything needed to go on from here."""
+        self._read()
         copies = {name: tensor.detach().cpu().clone() for name, tensor in self.tensors().items()}
         return Checkpoint(self.step, copies, self.progress.to_dict())
 
@@ -226,8 +280,23 @@ class Trainer:
         parameters = [p.detach() for p in self.net.parameters()]
         state = unflatten_optimizer(self._optimizer.state_dict(), checkpoint.tensors, parameters)
         self._optimizer.load_state_dict(state)
+        if self._average is not None:
+            for name, tensor in self._average.weights.items():
+                tensor.copy_(checkpoint.tensors[f"ema.{name}"])
         self.step = checkpoint.step
         self.progress = Progress.from_dict(checkpoint.progress, checkpoint.step)
+        self._unread = []
+
+    def finished(self) -> Network:
+        """Return the network as it is exported: on the CPU, averaged weights where there are any.
+
+        It shares nothing with the one that trains.
+        """
+        self._read()
+        weights = self.net.state_dict() if self._average is None else self._average.weights
+        net = build_network(self.config)
+        net.load_state_dict({name: tensor.detach().cpu() for name, tensor in weights.items()})
+        return net.eval()
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

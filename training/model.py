@@ -1,4 +1,4 @@
-"""The detector: pillar pictures, a dense backbone, a heat map of box centres.
+"""The small detector: pillar pictures, a dense backbone, a heat map of box centres.
 
 Source: CenterPoint (Yin et al., CVPR 2021) with PillarNet's layout (Shi et al., ECCV 2022), dense
 and small: no sparse convolution, no unique, no custom operator, so it exports as it is.
@@ -7,53 +7,16 @@ and small: no sparse convolution, no unique, no custom operator, so it exports a
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.centerpoint import CenterPoint
 from training.config import TrainConfig
+from training.heads import NUM_CODES, PRIOR, Heads, Inputs, Picture
+from training.layers import Residual, conv
 from training.pillars import Pillars, num_pillar_channels
-from training.targets import NUM_CODES
-
-_PRIOR: Final = 0.01  # first guess of every heat map cell (RetinaNet, Lin et al. 2017)
-_BN_MOMENTUM: Final = 0.1  # 0.01 is wrong for runs of a few hundred steps
-
-
-class Heads(NamedTuple):
-    """What the network says about every cell.
-
-    Attributes:
-        heat: (B, C, X, Y) logits of a box centre by category.
-        codes: (B, 10, X, Y) box codes, see `training.targets.NUM_CODES`.
-    """
-
-    heat: Tensor
-    codes: Tensor
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs, momentum=_BN_MOMENTUM),
-        nn.ReLU(inplace=True),
-    )
-
-
-class _Residual(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = _conv(channels, channels)
-        self.second = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(channels, momentum=_BN_MOMENTUM),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(self.first(x)))
 
 
 class PillarNet(nn.Module):
@@ -62,27 +25,38 @@ class PillarNet(nn.Module):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         wide, wider, widest = config.channels
+        self.categories = config.categories
         self.pillars = Pillars(config)
         self.stage1 = nn.Sequential(
-            _conv(num_pillar_channels(config), wide, stride=2), _Residual(wide)
+            conv(num_pillar_channels(config), wide, stride=2), Residual(wide)
         )
-        self.stage2 = nn.Sequential(_conv(wide, wider, stride=2), _Residual(wider))
-        self.stage3 = nn.Sequential(_conv(wider, widest, stride=2), _Residual(widest))
-        self.from3 = _conv(widest, wider, kernel=1)
-        self.from2 = _conv(wider, wide, kernel=1)
-        self.join2 = _conv(wider, wider)
-        self.shared = _conv(wide, wide)
+        self.stage2 = nn.Sequential(conv(wide, wider, stride=2), Residual(wider))
+        self.stage3 = nn.Sequential(conv(wider, widest, stride=2), Residual(widest))
+        self.from3 = conv(widest, wider, kernel=1)
+        self.from2 = conv(wider, wide, kernel=1)
+        self.join2 = conv(wider, wider)
+        self.shared = conv(wide, wide)
         self.heat = nn.Conv2d(wide, len(config.categories), 1)
         self.codes = nn.Conv2d(wide, NUM_CODES, 1)
-        nn.init.constant_(_bias(self.heat), -math.log((1 - _PRIOR) / _PRIOR))
+        nn.init.constant_(_bias(self.heat), -math.log((1 - PRIOR) / PRIOR))
         nn.init.zeros_(_bias(self.codes))
 
     def forward(self, points: Tensor, frame: Tensor, num_frames: int) -> Heads:
         """Return the heads for (N, 4) points of `num_frames` frames; see `Pillars`."""
-        return self.look(self.pillars(points, frame, num_frames))
+        return self.look(self.prepare(points, frame, num_frames))
 
-    def look(self, picture: Tensor) -> Heads:
-        """Return the heads for a (B, C, X, Y) pillar picture."""
+    def prepare(self, points: Tensor, frame: Tensor, num_frames: int) -> Picture:
+        """Return what `look` takes; needs no gradient. See `Pillars`."""
+        return Picture(self.pillars(points, frame, num_frames))
+
+    def look(self, inputs: Inputs) -> Heads:
+        """Return the heads for a pillar picture."""
+        if not isinstance(inputs, Picture):
+            raise TypeError("this network looks at a picture")
+        return self.look_from_above(inputs.picture)
+
+    def look_from_above(self, picture: Tensor) -> Heads:
+        """Return the heads for a (B, C, X, Y) picture."""
         fine = self.stage1(picture)
         middle = self.stage2(fine)
         coarse = self.stage3(middle)
@@ -90,16 +64,27 @@ class PillarNet(nn.Module):
         shared = self.shared(fine + F.interpolate(self.from2(middle), scale_factor=2.0))
         return Heads(self.heat(shared), self.codes(shared))
 
-    def reset_categories(self, indices: list[int]) -> None:
-        """Forget what the heat map learned about some categories: they start from the prior.
+    def adopt(self, weights: Mapping[str, Tensor], categories: list[str]) -> None:
+        """Take over the weights of an earlier model; see `training.loop.Trainer.start_from`.
 
-        A category that the starting model never saw has been pressed to "never"; unlearning that
-        costs more steps than learning it afresh.
+        Raises:
+            RuntimeError, KeyError: if the networks do not fit.
         """
-        with torch.no_grad():
-            for index in indices:
-                self.heat.weight[index].normal_(std=0.01)
-                _bias(self.heat)[index] = -math.log((1 - _PRIOR) / _PRIOR)
+        adapted, own = dict(weights), self.state_dict()
+        for name in ("heat.weight", "heat.bias"):
+            adapted[name] = own[name].clone()
+            for row, category in enumerate(self.categories):
+                if category in categories:
+                    adapted[name][row] = weights[name][categories.index(category)]
+        self.load_state_dict(adapted)
+
+
+Network = PillarNet | CenterPoint
+
+
+def build_network(config: TrainConfig) -> Network:
+    """Return the network that the settings name, with fresh weights."""
+    return CenterPoint(config) if config.network == "centerpoint" else PillarNet(config)
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

@@ -27,19 +27,34 @@ class Targets:
     Attributes:
         heatmap: (C, X, Y) float32 in [0, 1], 1 exactly at the cell of a box centre.
         weight: (X, Y) float32, 0 on cells that neither punish nor reward.
-        cells: (M,) int64, flat cell index `x * Y + y` of each box.
+        cells: (M,) int64, flat index of each box into (G, X, Y), G being its category's head group.
         codes: (M, 10) float32; velocity is NaN where unknown.
+        labels: (M,) int64 category of each box.
+        num_cells: G * X * Y.
     """
 
     heatmap: Float32
     weight: Float32
     cells: Int64
     codes: Float32
+    labels: Int64
+    num_cells: int
 
 
 def usual_sizes(config: TrainConfig) -> Float64:
     """Return (C, 3) usual length, width and height of the categories, meters."""
     return np.array([CATEGORY[name].size_lwh_m for name in config.categories])
+
+
+def group_of_categories(config: TrainConfig) -> Int64:
+    """Return (C,) index of the centre head that each category belongs to."""
+    return np.array(
+        [
+            next(i for i, group in enumerate(config.head_groups) if name in group)
+            for name in config.categories
+        ],
+        dtype=np.int64,
+    )
 
 
 def make_targets(boxes: Boxes, config: TrainConfig) -> Targets:
@@ -63,15 +78,19 @@ def make_targets(boxes: Boxes, config: TrainConfig) -> Targets:
         reach = np.ceil(boxes.size_lwh_m[i, :2].max() / config.cell_m / 2).astype(int)
         low, high = np.maximum(cell[i] - reach, 0), cell[i] + reach + 1
         weight[low[0] : high[0], low[1] : high[1]] = 0.0
-    labels = _labels(boxes, config)
-    radius = _gaussian_radius(boxes.size_lwh_m[:, :2] / config.cell_m)
+    labels = labels_of(boxes, config)
+    radius = gaussian_radius(boxes.size_lwh_m[:, :2] / config.cell_m, least=config.least_radius)
     for i in np.flatnonzero(use):  # a few dozen boxes a frame; each paints a small window
         _paint(heatmap[labels[i]], cell[i], int(radius[i]))
     # A true peak counts even inside the window of an unseen box.
     weight[cell[use, 0], cell[use, 1]] = 1.0
     chosen = boxes.take(use)
     codes = encode_boxes(chosen, labels[use], position[use] - cell[use] - 0.5, config)
-    return Targets(heatmap, weight, cell[use, 0] * columns + cell[use, 1], codes)
+    group = group_of_categories(config)[labels[use]]
+    cells = (group * rows + cell[use, 0]) * columns + cell[use, 1]
+    return Targets(
+        heatmap, weight, cells, codes, labels[use], len(config.head_groups) * rows * columns
+    )
 
 
 def encode_boxes(
@@ -93,7 +112,7 @@ def encode_boxes(
     return codes.astype(np.float32)
 
 
-def _labels(boxes: Boxes, config: TrainConfig) -> Int64:
+def labels_of(boxes: Boxes, config: TrainConfig) -> Int64:
     """Return (N,) index into the categories, 0 for names that are not among them."""
     order = np.argsort(config.categories)
     names = np.array(config.categories)[order]
@@ -101,11 +120,11 @@ def _labels(boxes: Boxes, config: TrainConfig) -> Int64:
     return np.where(names[at] == boxes.category, order[at], 0)
 
 
-def _gaussian_radius(size_cells: Float64, overlap: float = 0.1, least: int = 1) -> Float64:
+def gaussian_radius(size_cells: Float64, overlap: float = 0.1, least: int = 1) -> Float64:
     """Return (N,) radius in cells within which a box still overlaps the truth by `overlap`.
 
-    Source: CornerNet's first case with CenterPoint's overlap; the least radius is 1 and not 2
-    because a cell here is 0.8 m and a pedestrian must not paint its neighbour.
+    Source: CornerNet's first case with CenterPoint's overlap. The least radius is 1 by default and
+    not CenterPoint's 2: where a cell is 0.8 m, a pedestrian must not paint its neighbour.
     """
     length, width = size_cells[:, 0], size_cells[:, 1]
     b = length + width

@@ -105,7 +105,7 @@ def _make_model(store: ObjectStore, job: Job, reporter: Reporter, stop: StopRequ
         trainer.start_from(load_weights(weights), learned_rows(known))
     train(trainer, Batches(frames, job.config), store, job.model_id, _Ticker(reporter, stop), stop)
     reporter.log("exporting and comparing the exported file with the network")
-    net = trainer.net.eval().cpu()
+    net = trainer.finished()
     onnx = export_onnx(net, job.config)
     parity = check_parity(net, job.config, onnx, _parity_clouds(frames))
     description = describe_model(job, trainer, taught, parity, describe_device(device))

@@ -10,6 +10,7 @@ from tests.support.tiny_scenes import make_scene
 from training import config as recipes
 from training.checkpoint import newest_checkpoint
 from training.data import Batches, make_frame
+from training.heads import Heads
 from training.loop import NonFiniteError, Trainer, learning_rate
 from training.loss import BatchTargets, detection_loss
 from training.steps import Preempted, train
@@ -104,7 +105,7 @@ def test_unknown_velocity_costs_nothing_and_gives_no_gradient():
     heatmap = torch.zeros(1, 2, 4, 4)
     heatmap[0, 0, 1, 1] = 1.0
     targets = BatchTargets(heatmap, torch.ones(1, 1, 4, 4), torch.tensor([5]), target)
-    losses = detection_loss(heat, codes, targets, 1.0)
+    losses = detection_loss(Heads(heat, codes), targets, CONFIG, torch.ones(2, 3))
     losses.total.backward()
     assert torch.isfinite(losses.total)
     assert codes.grad is not None

@@ -10,7 +10,7 @@ from scene.pose import wrap_angle
 from scene.taxonomy import CATEGORY
 from training import config as recipes
 from training.decode import Decoder
-from training.model import Heads
+from training.heads import Heads
 from training.targets import NUM_CODES, make_targets
 
 CONFIG = replace(recipes.small(), categories=("truck", "car", "pedestrian"), min_points=2)

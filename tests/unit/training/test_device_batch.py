@@ -1,0 +1,206 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch  # noqa: TID253
+
+from scene.box import Boxes, points_in_boxes
+from scene.pose import wrap_angle
+from scene.taxonomy import CATEGORY
+from tests.support.devices import DEVICES, open_device
+from tests.support.tiny_scenes import make_scene
+from training import config as recipes
+from training.augment import ObjectBank, mirror, turn_and_scale
+from training.device_batch import (
+    clear_places,
+    draw_sample,
+    join_samples,
+    join_targets,
+    move_objects,
+    vary,
+    vary_and_aim,
+)
+from training.device_targets import aim
+from training.targets import make_targets, usual_sizes
+
+CONFIG = replace(
+    recipes.small(),
+    network="centerpoint",
+    categories=("car", "pedestrian"),
+    groups=(("pedestrian",), ("car",)),
+    output_stride=2,
+    paste=(("pedestrian", 3),),
+    translation_m=0.3,
+    min_points=3,
+)
+PLAIN = replace(
+    CONFIG, flip=0.0, reverse=0.0, rotation_rad=0.0, scale=0.0, brightness=0.0, translation_m=0.0
+)
+
+
+def sizes_of(config, device):
+    return torch.from_numpy(usual_sizes(config)).float().to(device)
+
+
+def to_boxes(values, labels, config=CONFIG):
+    names = np.array(config.categories)[labels]
+    return Boxes.make(values[:, :3], values[:, 3:6], values[:, 6], names, values[:, 7:9])
+
+
+@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("mirrored", [0.0, 1.0])
+def test_variation_equals_the_numpy_one_in_float64(name, mirrored):
+    device = open_device(name)
+    points, boxes = make_scene(3)
+    points64 = points.astype(np.float64)
+    moved, turned = mirror(points64, boxes) if mirrored else (points64, boxes)
+    moved, turned = turn_and_scale(moved, turned, 2.1, 1.04)
+    shift = np.array([0.3, -0.2, 0.1])
+    batch = join_samples([draw_sample(points, boxes, PLAIN, np.random.default_rng(0), None)], PLAIN)
+    draws = torch.tensor([[mirrored, 2.1, 1.04, *shift]], dtype=torch.float32, device=device)
+    found, placed = vary(
+        torch.from_numpy(points).to(device),
+        torch.zeros(len(points), dtype=torch.int64, device=device),
+        torch.from_numpy(batch.boxes).to(device),
+        draws,
+        torch.ones(1, device=device),
+    )
+    placed = placed[0].cpu().numpy()
+    np.testing.assert_allclose(found[:, :3].cpu(), moved[:, :3] + shift, atol=3e-5)
+    np.testing.assert_allclose(placed[:, :3], turned.center_xyz_m + shift, atol=2e-5)
+    np.testing.assert_allclose(placed[:, 3:6], turned.size_lwh_m, atol=1e-5)
+    np.testing.assert_allclose(wrap_angle(placed[:, 6] - turned.yaw_rad), 0, atol=1e-5)
+    np.testing.assert_allclose(placed[:, 7:9], turned.velocity_xy_mps, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_targets_equal_the_numpy_ones(name):
+    device = open_device(name)
+    rng = np.random.default_rng(5)
+    frames, samples = [], []
+    for _ in range(3):
+        count = 25
+        names = rng.choice(["car", "pedestrian"], count)
+        usual = np.array([CATEGORY[str(n)].size_lwh_m for n in names])
+        boxes = Boxes.make(
+            rng.uniform([-2, -18, 0], [34, 18, 2], (count, 3)),
+            usual * rng.uniform(0.5, 2.5, (count, 3)),
+            rng.uniform(-3, 3, count),
+            names,
+            np.where(rng.random((count, 1)) < 0.3, np.nan, rng.normal(0, 5, (count, 2))),
+            num_points=rng.integers(-1, 6, count),
+        )
+        # What float32 makes of the place decides the cell: both must see the same number.
+        place = boxes.center_xyz_m.astype(np.float32).astype(np.float64)
+        boxes = replace(boxes, center_xyz_m=place)
+        frames.append(make_targets(boxes, PLAIN))
+        samples.append(draw_sample(np.zeros((5, 4), np.float32), boxes, PLAIN, rng, None))
+    batch = join_samples(samples, PLAIN)
+    expected = join_targets(frames, torch.device("cpu"))
+    found = aim(
+        torch.from_numpy(batch.boxes).to(device),
+        torch.from_numpy(batch.labels).to(device),
+        torch.from_numpy(batch.seen).to(device),
+        PLAIN,
+        sizes_of(PLAIN, device),
+        batch.extent_cells,
+    )
+    np.testing.assert_allclose(found.heatmap.cpu(), expected.heatmap, atol=1e-6)
+    assert (found.heatmap.cpu() == 1).equal(expected.heatmap == 1)
+    assert found.weight.cpu().equal(expected.weight)
+    assert 0 < (expected.weight == 0).sum() < 2000
+    real = found.real.cpu() > 0
+    assert found.cells.cpu()[real].equal(expected.cells)
+    assert found.labels.cpu()[real].equal(expected.labels)
+    np.testing.assert_allclose(found.codes.cpu()[real], expected.codes, atol=2e-5)
+    assert torch.isnan(found.codes.cpu()[real][:, 8:]).any()
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_moved_objects_take_their_points_along(name):
+    device = open_device(name)
+    points, boxes = make_scene(6)
+    sample = draw_sample(points, boxes, PLAIN, np.random.default_rng(0), None)
+    rng = np.random.default_rng(1)
+    moves = rng.uniform(-0.3, 0.3, (1, len(boxes), 3)).astype(np.float32)
+    moved, placed = move_objects(
+        torch.from_numpy(points).to(device),
+        torch.zeros(len(points), dtype=torch.int64, device=device),
+        torch.from_numpy(sample.boxes[None]).to(device),
+        torch.from_numpy(sample.labels[None]).to(device),
+        torch.from_numpy(moves).to(device),
+    )
+    placed = placed[0].cpu().numpy()
+    changed = np.abs(placed - sample.boxes).max(axis=1) > 0.01
+    assert changed.sum() >= 3
+    before = points_in_boxes(points[:, :3], boxes, 0.03)
+    after = points_in_boxes(moved[:, :3].cpu().numpy(), to_boxes(placed, sample.labels), 0.031)
+    alone = before.sum(axis=0) == 1
+    assert (before & alone).sum() > 100
+    assert (after | ~(before & alone)).all()
+    outside = points_in_boxes(points[:, :3], boxes, 0.06).sum(axis=0) == 0
+    np.testing.assert_array_equal(moved.cpu().numpy()[outside], points[outside])
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_pasted_objects_clear_their_place_and_hide_what_is_behind(name):
+    device = open_device(name)
+    scenes = [make_scene(i) for i in range(6)]
+    bank = ObjectBank.build(scenes, CONFIG)
+    pasted = 0
+    for seed, (points, boxes) in enumerate(scenes):
+        sample = draw_sample(points, boxes, PLAIN, np.random.default_rng(seed), bank)
+        batch = join_samples([sample], PLAIN)
+        pasted += int(sample.pasted.sum())
+        frame = clear_places(
+            *(
+                torch.from_numpy(a).to(device)
+                for a in (batch.points, batch.owner, batch.frame, batch.boxes, batch.pasted)
+            )
+        ).cpu()
+        added = to_boxes(sample.boxes[sample.pasted], sample.labels[sample.pasted])
+        kept = (frame.numpy() >= 0) & (sample.owner < 0)
+        assert not points_in_boxes(sample.points[kept, :3], added, 0.19).any()
+        assert (frame.numpy()[sample.owner >= 0] == 0).all()
+        gone = (frame.numpy() < 0).sum()
+        inside = points_in_boxes(sample.points[sample.owner < 0, :3], added, 0.2).any(axis=0).sum()
+        assert gone >= inside
+        for i in range(len(added)):
+            gap = np.hypot(*(boxes.center_xyz_m[:, :2] - added.center_xyz_m[i, :2]).T)
+            assert (gap > np.hypot(*boxes.size_lwh_m[:, :2].T) / 2).all()
+    assert pasted >= 6
+
+
+@pytest.mark.gpu
+def test_a_whole_batch_is_the_same_on_the_cpu_and_on_the_accelerator():
+    device, cpu = open_device("accelerator"), torch.device("cpu")
+    config = replace(CONFIG, object_turn_rad=0.2, object_shift_m=0.3)
+    scenes = [make_scene(i) for i in range(4)]
+    bank = ObjectBank.build(scenes, config)
+    rng = np.random.default_rng(2)
+    batch = join_samples([draw_sample(*scene, config, rng, bank) for scene in scenes], config)
+    points, frame, targets = vary_and_aim(batch, config, sizes_of(config, cpu), cpu)
+    other, other_frame, others = vary_and_aim(batch, config, sizes_of(config, device), device)
+    count = len(points)
+    assert (other_frame[count:] == -1).all()
+    assert (other_frame[:count].cpu() != frame).sum() <= 3  # a point on the edge of a shadow
+    np.testing.assert_allclose(other[:count].cpu(), points, atol=1e-4)
+    np.testing.assert_allclose(others.heatmap.cpu(), targets.heatmap, atol=1e-4)
+    np.testing.assert_allclose(others.codes.cpu(), targets.codes, atol=1e-4)
+
+
+def test_the_same_numbers_are_drawn_again():
+    points, boxes = make_scene(5)
+    bank = ObjectBank.build([make_scene(i) for i in range(3)], CONFIG)
+    first = draw_sample(points, boxes, CONFIG, np.random.default_rng(1), bank)
+    second = draw_sample(points, boxes, CONFIG, np.random.default_rng(1), bank)
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, two)
+    other = draw_sample(points, boxes, CONFIG, np.random.default_rng(2), bank)
+    assert not np.array_equal(first.draws, other.draws)
+
+
+def test_clouds_are_thinned():
+    points, boxes = make_scene(5)
+    config = replace(CONFIG, max_points=700)
+    assert len(draw_sample(points, boxes, config, np.random.default_rng(1), None).points) == 700

@@ -1,0 +1,246 @@
+"""The detector for real data, from points to what every cell of the ground says about boxes.
+
+    points (N, 4 or 5) -> point network -> pillars (B, P, X, Y) -> residual stages at stride 2, 4,
+    8 (and 16) -> summed back to the output stride -> one centre head a group of categories
+
+Source: CenterPoint (Yin et al., CVPR 2021) for the heads, PointPillars (Lang et al., CVPR 2019)
+and MVF (Zhou et al., CoRL 2019) for pillars without padding, PillarNet (Shi et al., ECCV 2022) for
+the residual backbone, here with dense convolutions, CIA-SSD (Zheng et al., AAAI 2021) for the
+predicted IoU. Every shape depends on the settings and the number of points alone: no sort, no
+unique, no custom operator, so that it runs on any device, compiles and exports as it is.
+
+`training.decode` makes boxes of the heads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.config import TrainConfig
+from training.frames import num_point_columns
+from training.heads import NUM_CODES, PRIOR, Heads, Inputs, PointInputs
+from training.layers import Residual, conv
+
+_FAR_M: Final = 50.0
+_EPS: Final = 1e-3
+_MOMENTUM: Final = 0.1  # 0.01 is wrong for runs of a few hundred steps
+_OFFSETS: Final = 5  # from the pillar's mean (x, y, z) and from its middle (x, y)
+
+
+class PointNet(nn.Module):
+    """(N, 4 or 5) points to (B, P, X, Y): every pillar keeps the largest answer of its points.
+
+    A point is described by its own values, its offset from the mean of its pillar's points and its
+    offset from the pillar's middle; one linear layer, batch normalisation and ReLU answer.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.values = num_point_columns(config)
+        self.rows, self.columns = config.grid_shape
+        self.x_min, self.y_min = config.x_min_m, config.y_min_m
+        self.z_min, self.z_max = config.z_min_m, config.z_max_m
+        self.pillar = config.pillar_m
+        self.channels = config.point_channels
+        self.linear = nn.Linear(self.values + _OFFSETS, self.channels, bias=False)
+        self.weight = nn.Parameter(torch.ones(self.channels))
+        self.bias = nn.Parameter(torch.zeros(self.channels))
+        self.register_buffer("running_mean", torch.zeros(self.channels))
+        self.register_buffer("running_var", torch.ones(self.channels))
+
+    def locate(self, points: Tensor, frame: Tensor, num_frames: int) -> PointInputs:
+        """Return the points with their pillars.
+
+        Args:
+            points: (N, 4 or 5); those outside the area or not finite go to the pillar behind the
+                last one, which is thrown away. A missing age is 0.
+            frame: (N,) int64, which of the `num_frames` frames a point belongs to; negative for
+                none.
+            num_frames: B.
+        """
+        zero = torch.zeros_like(points[:, :1])
+        points = torch.cat([points, zero], dim=1)[:, : self.values]
+        row = torch.floor((points[:, 0] - self.x_min) / self.pillar)
+        column = torch.floor((points[:, 1] - self.y_min) / self.pillar)
+        inside = (
+            (row >= 0) & (row < self.rows) & (column >= 0) & (column < self.columns)
+            & (points[:, 2] >= self.z_min) & (points[:, 2] < self.z_max)
+            & torch.isfinite(points[:, 3]) & torch.isfinite(points[:, -1]) & (frame >= 0)
+        )  # fmt: skip
+        points = torch.where(inside[:, None], points, zero)
+        row = torch.where(inside, row, zero[:, 0]).long()
+        column = torch.where(inside, column, zero[:, 0]).long()
+        pillar = (frame * self.rows + row) * self.columns + column
+        trash = num_frames * self.rows * self.columns
+        return PointInputs(points, torch.where(inside, pillar, trash), num_frames)
+
+    def forward(self, inputs: PointInputs) -> Tensor:
+        """Return the (B, P, X, Y) picture, channels last in memory, always in float32."""
+        points, pillar, num_frames = inputs
+        size = num_frames * self.rows * self.columns
+        described = self.describe(points, pillar, size)
+        answer = F.relu(self._normalise(self.linear(described), pillar < size))
+        canvas = answer.new_zeros((size + 1, self.channels)).scatter_reduce(
+            0, pillar[:, None].expand(-1, self.channels), answer, "amax", include_self=True
+        )
+        picture = canvas[:size].view(num_frames, self.rows, self.columns, self.channels)
+        return picture.permute(0, 3, 1, 2)
+
+    def describe(self, points: Tensor, pillar: Tensor, size: int) -> Tensor:
+        """Return (N, 4 or 5 + 5) what the linear layer sees of every point; offsets in pillars."""
+        xyz = points[:, :3]
+        ones = torch.ones_like(points[:, :1])
+        sums = points.new_zeros((size + 1, 4)).index_add_(0, pillar, torch.cat([xyz, ones], 1))
+        mean = (sums[:, :3] / sums[:, 3:].clamp(min=1.0))[pillar]
+        corner = torch.stack(
+            [(points[:, 0] - self.x_min), (points[:, 1] - self.y_min)], dim=1
+        ) / self.pillar  # fmt: skip
+        return torch.cat(
+            [
+                points[:, :2] / _FAR_M,
+                points[:, 2:],
+                (xyz[:, :2] - mean[:, :2]) / self.pillar,
+                xyz[:, 2:] - mean[:, 2:],
+                corner - torch.floor(corner) - 0.5,
+            ],
+            dim=1,
+        )
+
+    def _normalise(self, x: Tensor, counts: Tensor) -> Tensor:
+        """Return batch normalised (N, P), over the points that count: padding has no say."""
+        if self.training:
+            share = counts.to(x.dtype)[:, None]
+            number = share.sum().clamp(min=1.0)
+            mean = (x * share).sum(dim=0) / number
+            var = ((x - mean).square() * share).sum(dim=0) / number
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.detach(), _MOMENTUM)
+                self.running_var.lerp_(var.detach(), _MOMENTUM)
+        else:
+            mean, var = self.running_mean, self.running_var
+        return (x - mean) * (torch.rsqrt(var + _EPS) * self.weight) + self.bias
+
+
+class Backbone(nn.Module):
+    """ResNet-18's shape from above: two residual blocks a stage, each stage at half the size.
+
+    The stages are summed back, coarse to fine, up to the output stride.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        inputs = [config.point_channels, *config.channels[:-1]]
+        self.stages = nn.ModuleList(
+            nn.Sequential(conv(before, after, stride=2), Residual(after), Residual(after))
+            for before, after in zip(inputs, config.channels, strict=True)
+        )
+        self.first = int(math.log2(config.output_stride)) - 1  # the finest stage that is used
+        used = config.channels[self.first :]
+        self.sideways = nn.ModuleList(conv(c, config.head_channels, kernel=1) for c in used)
+        self.joined = nn.ModuleList(
+            conv(config.head_channels, config.head_channels) for _ in used[1:]
+        )
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return (B, H, X / stride, Y / stride) of a (B, P, X, Y) picture."""
+        levels = []
+        for number, stage in enumerate(self.stages):
+            picture = stage(picture)
+            if number >= self.first:
+                levels.append(self.sideways[number - self.first](picture))
+        result = levels[-1]
+        for fine, join in zip(levels[-2::-1], self.joined, strict=True):
+            result = join(fine + F.interpolate(result, scale_factor=2.0))
+        return result
+
+
+class CentreHead(nn.Module):
+    """Heat map, box codes and IoU of the categories of one group."""
+
+    def __init__(self, inputs: int, num_categories: int, with_iou: bool) -> None:
+        super().__init__()
+        self.look_for = conv(inputs, inputs)
+        self.measure = conv(inputs, inputs)
+        self.heat = nn.Conv2d(inputs, num_categories, 1)
+        self.codes = nn.Conv2d(inputs, NUM_CODES, 1)
+        self.iou = nn.Conv2d(inputs, 1, 1) if with_iou else None
+        if self.heat.bias is not None and self.codes.bias is not None:
+            nn.init.constant_(self.heat.bias, -math.log((1 - PRIOR) / PRIOR))
+            nn.init.zeros_(self.codes.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return (B, C, X, Y) logits, (B, 10, X, Y) codes and (B, 1, X, Y) logits of the IoU."""
+        measured = self.measure(x)
+        iou = None if self.iou is None else self.iou(measured)
+        return self.heat(self.look_for(x)), self.codes(measured), iou
+
+
+class CenterPoint(nn.Module):
+    """Point network, backbone and centre heads; see the module's text for the way through."""
+
+    order: Tensor
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.points = PointNet(config)
+        self.backbone = Backbone(config)
+        self.heads = nn.ModuleList(
+            CentreHead(config.head_channels, len(group), config.iou_power > 0)
+            for group in config.head_groups
+        )
+        by_group = [name for group in config.head_groups for name in group]
+        order = torch.tensor([by_group.index(name) for name in config.categories])
+        self.register_buffer("order", order, persistent=False)
+
+    def prepare(self, points: Tensor, frame: Tensor, num_frames: int) -> PointInputs:
+        """Return what `look` takes; needs no gradient. See `PointNet.locate`."""
+        return self.points.locate(points, frame, num_frames)
+
+    def look(self, inputs: Inputs) -> Heads:
+        """Return the heads of B frames."""
+        if not isinstance(inputs, PointInputs):
+            raise TypeError("this network looks at points")
+        with torch.autocast(inputs.points.device.type, enabled=False):
+            picture = self.points(inputs)  # sums and maxima over points stay in float32
+        return self.look_from_above(picture)
+
+    def look_from_above(self, picture: Tensor) -> Heads:
+        """Return the heads for a (B, P, X, Y) picture: the dense part, of fixed shapes."""
+        shared = self.backbone(picture)
+        heat, codes, iou = zip(*(head(shared) for head in self.heads), strict=True)
+        heat = torch.cat(heat, dim=1)[:, self.order]
+        return Heads(
+            heat, torch.cat(codes, dim=1), torch.cat(iou, 1) if iou[0] is not None else None
+        )
+
+    def forward(self, points: Tensor, frame: Tensor, num_frames: int) -> Heads:
+        """Return the heads of (N, 4 or 5) points of B frames."""
+        return self.look(self.prepare(points, frame, num_frames))
+
+    def adopt(self, weights: Mapping[str, Tensor], categories: list[str]) -> None:
+        """Take over the weights of an earlier model; see `training.loop.Trainer.start_from`.
+
+        Raises:
+            RuntimeError, KeyError: if the networks do not fit.
+        """
+        adapted = dict(weights)
+        own = self.state_dict()
+        for number, group in enumerate(self.config.head_groups):
+            for part in ("weight", "bias"):
+                name = f"heads.{number}.heat.{part}"
+                rows = own[name].clone()
+                for row, category in enumerate(group):
+                    if category in categories:  # the others were never learned: they start afresh
+                        rows[row] = weights[name][row]
+                adapted[name] = rows
+        self.load_state_dict(adapted)
