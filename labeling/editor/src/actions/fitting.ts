@@ -4,6 +4,7 @@ import { boxAt } from "../core/document";
 import { autoHeight, fitBox, snapToGround } from "../core/fit";
 import { bevIou, type Shape } from "../core/geometry";
 import { findGround, groundAt } from "../core/ground";
+import { headingHint } from "../core/heading";
 import { propagate } from "../core/propagate";
 import { refit } from "../core/refit";
 import { placeBox } from "../core/tracks";
@@ -29,7 +30,8 @@ export function fitAt(editor: Editor, point: Vec3): void {
     editor.say("the points of this frame are not here yet", "error");
     return;
   }
-  const fit = fitBox(cloud, point, { categories: clip.categories, category });
+  const yawHint = headingHint(editor.model.boxes, point[0], point[1]);
+  const fit = fitBox(cloud, point, { categories: clip.categories, category, yawHint });
   if (fit === null) {
     editor.say("nothing stands there", "error");
     return;
