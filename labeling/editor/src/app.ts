@@ -70,7 +70,9 @@ export class App {
     this.inspector = new Inspector(this);
     this.objects = new Objects(editor);
     const toolbar = new Toolbar(this, bar, status);
-    this.perspective.element.append(this.cameras.element, legend.element, this.hint);
+    const large = h("div", { className: "large-place" });
+    large.append(this.cameras.element, legend.element, this.hint);
+    this.area.append(large);
     side.append(this.inspector.element, this.objects.element);
     root.className = "app";
     root.replaceChildren(bar, stage, side, timeline.element);

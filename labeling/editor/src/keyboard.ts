@@ -4,6 +4,7 @@
 
 import type { Step } from "./actions/boxes";
 import * as boxes from "./actions/boxes";
+import { categorise } from "./actions/category";
 import { carry, fitHeight, putOnGround, refitSelected } from "./actions/fitting";
 import * as tracks from "./actions/tracks";
 import type { App } from "./app";
@@ -35,7 +36,7 @@ const numbered = (index: number): Key =>
     `category-${index + 1}`,
     String((index + 1) % 10),
     `category ${index + 1}`,
-    (app) => boxes.categorise(app.editor, index),
+    (app) => categorise(app.editor, index),
   );
 
 export const KEYS: readonly Key[] = [

@@ -4,7 +4,7 @@ import { newTrackId } from "../core/document";
 import type { Shape } from "../core/geometry";
 import { hide, placeBox } from "../core/tracks";
 import type { Box, Vec3 } from "../core/types";
-import { deleteTrack, flipHeading, setCategory } from "../core/whole-tracks";
+import { deleteTrack, flipHeading } from "../core/whole-tracks";
 import type { Editor } from "../editor";
 import { MIN_SIZE_M, moved, resized } from "../views/handles";
 
@@ -97,17 +97,6 @@ export function flip(editor: Editor, onlyHere: boolean): void {
   editor.edit("flip", (document) =>
     flipHeading(document, motion, selected, onlyHere ? frame : undefined),
   );
-}
-
-/** Give the selected track a category; with nothing selected, new boxes get it. */
-export function categorise(editor: Editor, index: number): void {
-  const name = editor.clip.categories[index]?.name;
-  if (name === undefined) return;
-  const { selected } = editor.model;
-  if (selected === null) {
-    editor.category = editor.category === name ? null : name;
-    editor.say(`new boxes: ${editor.category ?? "category by size"}`);
-  } else editor.edit("category", (document) => setCategory(document, selected, name));
 }
 
 /** Remove the selected box from this frame, or its whole track. */

@@ -8,7 +8,7 @@ import { headingHint } from "../core/heading";
 import { propagate } from "../core/propagate";
 import { refit } from "../core/refit";
 import { placeBox } from "../core/tracks";
-import type { Category, Vec3 } from "../core/types";
+import type { Box, Category, Document, Vec3 } from "../core/types";
 import type { Editor } from "../editor";
 import { addBox, reshape } from "./boxes";
 
@@ -21,6 +21,22 @@ export function groundHeight(editor: Editor, x: number, y: number): number | nul
   const { cloud } = editor;
   const plane = cloud === null ? null : findGround(cloud.index, x, y);
   return plane === null ? null : groundAt(plane, x, y);
+}
+
+/** The box that was fitted last: another category fits it again, as long as nobody has touched it. */
+const lastFit = new WeakMap<Editor, { box: Box | null; point: Vec3 }>();
+
+/** Fit the selected box anew as a thing of another category; returns whether it was a fresh fit. */
+export function fitAgainAs(editor: Editor, category: string): boolean {
+  const { cloud, clip } = editor;
+  const box = editor.model.selectedBox;
+  const last = lastFit.get(editor);
+  if (cloud === null || box === null || box !== last?.box) return false;
+  const fit = fitBox(cloud, last.point, { categories: clip.categories, category });
+  if (fit === null) return false;
+  reshape(editor, "category", { ...box, category }, fit.shape);
+  lastFit.set(editor, { box: editor.model.selectedBox, point: last.point });
+  return true;
 }
 
 /** Make a box around the object that a point belongs to. */
@@ -37,6 +53,7 @@ export function fitAt(editor: Editor, point: Vec3): void {
     return;
   }
   addBox(editor, "fit", fit.shape, fit.category);
+  lastFit.set(editor, { box: editor.model.selectedBox, point: [...point] });
   if (!fit.sure) editor.say(`not sure: look at the size of this ${fit.category}`);
 }
 
@@ -44,7 +61,8 @@ export function fitAt(editor: Editor, point: Vec3): void {
 export function addDrawn(editor: Editor, drawn: Shape, exactly: boolean): void {
   const { cloud, clip } = editor;
   const [, , ground] = drawn.center_xyz_m;
-  const category = editor.category ?? nearestCategory(clip.categories, drawn).name;
+  const category =
+    editor.category ?? likelyCategory(clip.categories, editor.model.document, drawn).name;
   const height = editor.model.category(category)?.default_size_lwh_m[2] ?? 1.7;
   const [x, y] = drawn.center_xyz_m;
   const [length, width] = drawn.size_lwh_m;
@@ -95,11 +113,22 @@ function middlePoint(xyz: Float32Array, candidates: readonly number[], box: Shap
   return [xyz[3 * best], xyz[3 * best + 1], xyz[3 * best + 2]];
 }
 
-/** Return the category whose usual length and width are nearest to those of a box. */
-function nearestCategory(categories: readonly Category[], { size_lwh_m: size }: Shape): Category {
-  const off = ({ default_size_lwh_m: usual }: Category) =>
-    Math.abs(Math.log(size[0] / usual[0])) + Math.abs(Math.log(size[1] / usual[1]));
-  return categories.reduce((a, b) => (off(b) < off(a) ? b : a));
+/** What a category gains by each doubling of its tracks in the clip. */
+const FAMILIAR = 0.1;
+
+/** Return the category whose usual length and width are near those of a box, common ones first. */
+function likelyCategory(
+  categories: readonly Category[],
+  document: Document,
+  { size_lwh_m: size }: Shape,
+): Category {
+  const tracks = [...document.tracks.values()];
+  const cost = ({ name, default_size_lwh_m: usual }: Category) => {
+    const seen = tracks.filter((track) => track.category === name).length;
+    const off = Math.abs(Math.log(size[0] / usual[0])) + Math.abs(Math.log(size[1] / usual[1]));
+    return off - FAMILIAR * Math.log2(1 + seen);
+  };
+  return categories.reduce((a, b) => (cost(b) < cost(a) ? b : a));
 }
 
 /** Change the selected box by a function of the points. */

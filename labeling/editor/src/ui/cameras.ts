@@ -13,7 +13,8 @@ interface Panel {
   element: HTMLButtonElement;
   canvas: HTMLCanvasElement;
   name: HTMLElement;
-  drawn: string;
+  /** What it shows, to draw it again only for a reason. */
+  drawn: readonly unknown[];
 }
 
 export class Cameras {
@@ -76,7 +77,7 @@ export class Cameras {
       element.blur();
     });
     this.element.append(element);
-    return { element, canvas, name, drawn: "" };
+    return { element, canvas, name, drawn: [] };
   }
 
   private show(panel: Panel, camera: Camera, best: boolean): void {
@@ -92,6 +93,12 @@ export class Cameras {
       panel.canvas.width = width;
       panel.canvas.height = Math.round((width * camera.height) / camera.width);
     }
+    const { selected } = this.editor.model;
+    const drawn = [image, image.complete, width, selected, ...boxes];
+    if (drawn.length === panel.drawn.length && drawn.every((one, i) => one === panel.drawn[i])) {
+      return;
+    }
+    panel.drawn = drawn;
     const ink = panel.canvas.getContext("2d");
     if (ink === null) return;
     const scale = width / camera.width;
@@ -100,8 +107,9 @@ export class Cameras {
     if (image.complete && image.naturalWidth > 0) {
       ink.drawImage(image, 0, 0, panel.canvas.width, panel.canvas.height);
     }
-    const { selected } = this.editor.model;
-    for (const box of [...boxes].sort((a) => (a.track_id === selected ? 1 : -1))) {
+    const behind = boxes.filter((box) => box.track_id !== selected);
+    const front = boxes.filter((box) => box.track_id === selected);
+    for (const box of [...behind, ...front]) {
       const chosen = box.track_id === selected;
       ink.strokeStyle = chosen ? css(HIGHLIGHT) : css(this.editor.colorOf(box.category), 0.85);
       ink.fillStyle = css(HIGHLIGHT, 0.18);

@@ -1,6 +1,7 @@
 /** The selected box in numbers: typed sizes and places, category, track. */
 
 import * as boxes from "../actions/boxes";
+import { categorise } from "../actions/category";
 import { isProposal, merge, rename } from "../actions/tracks";
 import type { App } from "../app";
 import type { Box } from "../core/types";
@@ -30,7 +31,7 @@ export class Inspector {
       this.category.append(h("option", { value: name, textContent: name.replaceAll("_", " ") }));
     }
     this.category.addEventListener("change", () => {
-      boxes.categorise(editor, this.category.selectedIndex);
+      categorise(editor, this.category.selectedIndex);
       this.category.blur();
     });
     this.track.addEventListener("change", () => {

@@ -14,6 +14,7 @@ export class Objects {
   private readonly list = h("div", { className: "list", role: "listbox", tabIndex: -1 });
   private readonly filters = h("div", { className: "filters" });
   private readonly rows: HTMLButtonElement[] = [];
+  private readonly filled = new WeakMap<HTMLElement, { box: Box; look: string }>();
   private scrolledTo: string | null = null;
 
   constructor(private readonly editor: Editor) {
@@ -72,14 +73,20 @@ export class Objects {
     const [swatch, name, distance, count] = row.children as unknown as HTMLElement[];
     const color = css(editor.colorOf(box.category));
     const selected = box.track_id === editor.model.selected;
+    const points = editor.countIn(box) ?? "…";
+    const hidden = editor.look.hidden.has(box.category);
+    const look = `${selected} ${hidden} ${points}`;
+    const before = this.filled.get(row);
+    if (before?.box === box && before.look === look) return;
+    this.filled.set(row, { box, look });
     row.dataset.track = box.track_id;
     row.classList.toggle("on", selected);
-    row.classList.toggle("dim", editor.look.hidden.has(box.category));
+    row.classList.toggle("dim", hidden);
     swatch.classList.toggle("hollow", isProposal(box));
     swatch.style.cssText = `background:${isProposal(box) ? "none" : color};border-color:${color}`;
     setText(name, `${box.category.replaceAll("_", " ")} ${box.track_id.slice(0, 8)}`);
     setText(distance, `${Math.hypot(box.center_xyz_m[0], box.center_xyz_m[1]).toFixed(0)} m`);
-    setText(count, `${editor.countIn(box) ?? "…"}`);
+    setText(count, `${points}`);
     if (selected && this.scrolledTo !== box.track_id) row.scrollIntoView({ block: "nearest" });
     if (selected) this.scrolledTo = box.track_id;
   }
