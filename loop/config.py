@@ -59,6 +59,9 @@ class LoopConfig:
         iterations: training iterations of a first model; 0 means the recipe's own number.
         finetune_iterations: iterations of a turn that starts from the champion; 0 as above.
         num_threads: threads of training and inference; 0 means one per core.
+        memory_bytes: a dataset whose points fit is kept in memory by the training.
+        cache_folder: where the training keeps frames of a larger one; empty for nowhere.
+        cache_bytes: what they may take there.
         scenario_seed: seed of the simulated scenarios.
         max_ap_drop: largest fall in a category's AP that the gate tolerates, however uncertain.
         tolerated_ap_drop: a certain fall up to this passes: the bootstrap knows how frames vary,
@@ -77,6 +80,9 @@ class LoopConfig:
     iterations: int = 0
     finetune_iterations: int = 0
     num_threads: int = 0
+    memory_bytes: int = 1 << 30
+    cache_folder: str = ""
+    cache_bytes: int = 64 << 30
     scenario_seed: int = 0
     max_ap_drop: float = 0.10
     tolerated_ap_drop: float = 0.02

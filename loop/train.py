@@ -38,12 +38,18 @@ class TrainJob:
 
     def to_json(self, workspace: Workspace) -> str:
         """Return the job file that `python -m training.train --job` reads."""
+        config = workspace.config
         body = {
             "store": asdict(workspace.store_config),
             "dataset": self.dataset,
             "config": self.config.to_dict(),
             "init_model": self.init_model,
             "model_id": self.model_id,
+            "data": {
+                "memory_bytes": config.memory_bytes,
+                "cache_folder": config.cache_folder,
+                "cache_bytes": config.cache_bytes,
+            },
         }
         return json.dumps(body, indent=1)
 

@@ -8,6 +8,7 @@ A misspelt name is refused instead of being ignored.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -78,6 +79,9 @@ class PolicySettings(BaseModel):
     iterations: int = Field(default=0, ge=0)
     finetune_iterations: int = Field(default=0, ge=0)
     num_threads: int = Field(default=0, ge=0)
+    memory_bytes: int = Field(default=1 << 30, ge=0)
+    cache_folder: str = ""
+    cache_bytes: int = Field(default=64 << 30, ge=0)
     scenario_seed: int = 0
     max_ap_drop: float = Field(default=0.10, ge=0)
     tolerated_ap_drop: float = Field(default=0.02, ge=0)
@@ -118,10 +122,11 @@ class Settings(BaseSettings):
 
     def workspace(self) -> Workspace:
         """Open the bucket and the landing place."""
+        cache = self.loop.cache_folder or str((self.home / "cache" / "frames").absolute())
         return Workspace.open(
             self.store.to_config(self.home / "store"),
             self.landing.to_config(self.home / "landing"),
-            LoopConfig(**self.loop.model_dump()),
+            replace(LoopConfig(**self.loop.model_dump()), cache_folder=cache),
             LabelingConfig(
                 backend=self.labeling.backend,
                 url=self.labeling.url,

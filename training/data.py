@@ -17,13 +17,14 @@ from training.augment import ObjectBank, augment
 from training.config import TrainConfig
 from training.dataset import DataOptions, load_frames, open_frames
 from training.device_batch import RawBatch, Sample, draw_sample, join_samples
+from training.frame_store import StoreFrames
 from training.frames import TrainFrame, make_frame
 from training.order import Labelled, Order, has_categories, rank_slice
 from training.targets import Targets, make_targets
 
 __all__ = [
     "Batch", "Batches", "DataOptions", "DataStats", "Frames", "TrainFrame", "count_categories",
-    "load_frames", "make_frame", "open_frames",
+    "load_frames", "make_batches", "make_frame", "open_frames",
 ]  # fmt: skip
 
 _T = TypeVar("_T")
@@ -238,6 +239,13 @@ class Batches:
         if raw:
             return join_samples(raw, self._config)
         return _join([sample for sample in samples if not isinstance(sample, Sample)])
+
+
+def make_batches(frames: Frames, config: TrainConfig, options: DataOptions) -> Batches:
+    """Return batches that are made as fits where their frames come from."""
+    if isinstance(frames, StoreFrames):
+        return Batches(frames, config, threads=options.threads, depth=options.depth)
+    return Batches(frames, config)
 
 
 def _join(samples: list[tuple[Float32, Targets]]) -> Batch:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from scene.errors import DataError
+from scene.errors import ConfigError, DataError
 from storage.manifest import DatasetManifest
 from storage.store import ObjectStore
 from storage.sweeps import SweepFile
@@ -38,6 +38,25 @@ class DataOptions:
     threads: int = 8
     depth: int = 3
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DataOptions:
+        """Undo `to_dict`; missing names take their default.
+
+        Raises:
+            ConfigError: if a name is unknown or a number is negative.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ConfigError(f"data options: unknown settings {sorted(unknown)}")
+        options = cls(**values)
+        if min(options.memory_bytes, options.cache_bytes, options.threads, options.depth) < 0:
+            raise ConfigError("data options: bytes, threads and depth must not be negative")
+        return options
+
 
 def open_frames(
     store: ObjectStore,
@@ -45,10 +64,12 @@ def open_frames(
     config: TrainConfig,
     options: DataOptions,
     splits: Sequence[str] = TRAIN_SPLITS,
+    reopen: Callable[[], ObjectStore] | None = None,
 ) -> list[TrainFrame] | StoreFrames:
     """Return the frames of some splits: in memory if they fit, else read when asked for.
 
-    Points that are read when asked for are kept in steps of 4 mm, see `training.packed`.
+    Points that are read when asked for are kept in steps of 4 mm, see `training.packed`. `reopen`
+    opens the store in a forked worker, see `StoreFrames`.
 
     Raises:
         DataError: if the dataset has no such frame.
@@ -65,7 +86,7 @@ def open_frames(
             cache = None
             if options.cache_folder:
                 cache = ByteCache(Path(options.cache_folder), options.cache_bytes)
-            return StoreFrames(store, rows, config, cache)
+            return StoreFrames(store, rows, config, cache, reopen)
     return _some(frames, manifest, splits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -38,13 +39,26 @@ class StoreFrames:
         rows: Sequence[FrameRow],
         config: TrainConfig,
         cache: ByteCache | None,
+        reopen: Callable[[], ObjectStore] | None = None,
     ) -> None:
+        """Plan; nothing is read yet.
+
+        Args:
+            store: where the sweeps are.
+            rows: the frames.
+            config: the settings.
+            cache: where to keep frames that were read, or None.
+            reopen: opens the store anew in a forked worker, which must not share the connections
+                of its parent; not needed for a local store.
+        """
         self.rows = list(rows)
         self.cache = cache
         self._store = store
         self._config = config
+        self._reopen = reopen
         self._etags: dict[str, str] = {}
         self._files = _OpenFiles(store)
+        self._process = os.getpid()
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -62,6 +76,8 @@ class StoreFrames:
 
     def packed(self, index: int) -> PackedPoints:
         """Return the points of one frame as the cache keeps them; see `__getitem__`."""
+        if self._process != os.getpid():
+            self._settle()
         row = self.rows[index]
         try:
             return self._cached(row)
@@ -75,6 +91,15 @@ class StoreFrames:
     def close(self) -> None:
         """Let go of all objects."""
         self._files.close()
+
+    def _settle(self) -> None:
+        """Begin anew in a forked process: open files and connections are the parent's."""
+        if self._reopen is not None:
+            self._store = self._reopen()
+        if self.cache is not None:
+            self.cache = ByteCache(self.cache.folder, self.cache.limit_bytes)
+        self._files = _OpenFiles(self._store)
+        self._process = os.getpid()
 
     def _cached(self, row: FrameRow) -> PackedPoints:
         if self.cache is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scene.errors import ConfigError
 from storage.open import StoreConfig
 from training.config import TrainConfig
+from training.dataset import DataOptions
 from training.identity import model_id_of
 
 
@@ -24,6 +25,7 @@ class Job:
         config: the settings.
         init_model: the model to start from, or None.
         model_id: name of the model to be made; also the name of the run.
+        data: how frames reach the training; does not change the model.
     """
 
     store: StoreConfig
@@ -31,6 +33,7 @@ class Job:
     config: TrainConfig
     init_model: str | None
     model_id: str
+    data: DataOptions = field(default_factory=DataOptions)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:
@@ -40,8 +43,8 @@ class Job:
             ConfigError: if a value is missing or wrong, or the name is not that of its content.
         """
         names = {"store", "dataset", "config", "init_model", "model_id"}
-        if set(values) != names:
-            raise ConfigError(f"job: expected {sorted(names)}, got {sorted(values)}")
+        if set(values) - {"data"} != names:
+            raise ConfigError(f"job: expected {sorted(names)} and data, got {sorted(values)}")
         config = TrainConfig.from_dict(values["config"])
         init_model = values["init_model"] or None
         expected = model_id_of(values["dataset"], config, init_model)
@@ -50,9 +53,9 @@ class Job:
                 f"job: model_id is {values['model_id']!r} but dataset, config and init_model give "
                 f"{expected!r}; make it with training.identity.model_id_of"
             )
-        return cls(
-            StoreConfig.from_dict(values["store"]), values["dataset"], config, init_model, expected
-        )
+        store = StoreConfig.from_dict(values["store"])
+        data = DataOptions.from_dict(values.get("data", {}))
+        return cls(store, values["dataset"], config, init_model, expected, data)
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -77,4 +80,5 @@ class Job:
             "config": self.config.to_dict(),
             "init_model": self.init_model,
             "model_id": self.model_id,
+            "data": self.data.to_dict(),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -10,7 +11,12 @@ import time
 import numpy as np
 import pytest
 
+from storage.local import LocalStore
+from tests.support.tiny_scenes import make_scene, store_dataset
+from training import config as recipes
 from training.byte_cache import ByteCache
+from training.data import DataOptions, open_frames
+from training.frame_store import StoreFrames
 
 pytestmark = pytest.mark.integration
 
@@ -19,7 +25,12 @@ WORKER = """
 import sys, zlib
 import numpy as np
 from pathlib import Path
+from storage.local import LocalStore
+from tests.support.tiny_scenes import make_scene, store_dataset
+from training import config as recipes
 from training.byte_cache import ByteCache
+from training.data import DataOptions, open_frames
+from training.frame_store import StoreFrames
 
 folder, limit, seed, rounds = Path(sys.argv[1]), *map(int, sys.argv[2:])
 rng = np.random.default_rng(seed)
@@ -81,3 +92,36 @@ def test_processes_share_a_cache_and_some_are_killed(tmp_path):
         if data is not None:
             assert data.tobytes() == np.random.default_rng(name).bytes(20_000)
     assert not [p for p in tmp_path.glob("*/*.part") if p.stat().st_size > 0]
+
+
+def test_forked_workers_do_not_share_open_files(tmp_path):
+    """A file that two processes read through one descriptor would give each the other's bytes."""
+    store = LocalStore(tmp_path / "store")
+    manifest = store_dataset(store, [make_scene(i, columns=120) for i in range(6)])
+    opened = []
+
+    def reopen():
+        opened.append(1)
+        return LocalStore(tmp_path / "store")
+
+    frames = open_frames(
+        store, manifest, recipes.small(), DataOptions(memory_bytes=0), reopen=reopen
+    )
+    assert isinstance(frames, StoreFrames)
+    expected = [frames[i].points.sum() for i in range(6)]  # leaves an open file behind
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+
+    def read(seed):
+        order = np.random.default_rng(seed).integers(0, 6, 60)
+        same = all(frames[int(i)].points.sum() == expected[i] for i in order)
+        answers.put((same, len(opened)))
+
+    workers = [context.Process(target=read, args=(seed,)) for seed in range(3)]
+    for worker in workers:
+        worker.start()
+    found = [answers.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join(timeout=60)
+    assert found == [(True, 1)] * 3
+    assert opened == []

@@ -9,6 +9,7 @@ from storage.local import LocalStore
 from storage.open import StoreConfig
 from training import config as recipes
 from training.artifacts import is_complete, read_config, read_weights, write_model
+from training.dataset import DataOptions
 from training.identity import model_id_of
 from training.job import Job
 from training.train import learned_rows, thin_curve
@@ -49,6 +50,8 @@ def test_job_file_round_trip(tmp_path):
     path = tmp_path / "job.json"
     path.write_text(json.dumps(job(tmp_path).to_dict()))
     assert Job.read(path) == job(tmp_path)
+    chosen = replace(job(tmp_path), data=DataOptions(cache_folder="/cache", cache_bytes=7))
+    assert Job.from_dict(chosen.to_dict()) == chosen
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,8 @@ def test_job_file_round_trip(tmp_path):
         ({"config": {"unknown": 1}}, "unknown"),
         ({"store": {"path": "x"}}, "store"),
         ({"more": 1}, "expected"),
+        ({"data": {"cache": "/x"}}, r"unknown settings \['cache'\]"),
+        ({"data": {"threads": -1}}, "must not be negative"),
     ],
 )
 def test_wrong_jobs_are_refused(tmp_path, change, message):
