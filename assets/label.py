@@ -7,10 +7,13 @@ import pyarrow as pa
 
 from assets.automation import PER_RECORDING
 from assets.ingest import events
+from assets.label_checks import SETTLED, TASKS_MADE, settled_result, tasks_result
 from assets.metadata import table
 from assets.partitions import RECORDINGS
 from loop.curate import EVALUATION, select
-from loop.label import pull_annotations, push_tasks
+from loop.label import push_tasks, wanted_frames
+from loop.prelabel import PrelabelSummary, prelabel_recording
+from loop.settle import pull_annotations
 from loop.turns import current_turn
 from loop.workspace import Workspace
 from scene.recording import RecordingId
@@ -45,21 +48,55 @@ def selection(
     deps=[selection],
     partitions_def=RECORDINGS,
     group_name="label",
+    kinds={"parquet"},
+    automation_condition=PER_RECORDING,
+    description="The champion's boxes tracked through the whole recording, for people to start at.",
+)
+def prelabels(
+    context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+) -> dg.MaterializeResult:
+    """Track forwards and backwards; nothing is done where nobody labels or nothing is selected."""
+    recording = RecordingId(context.partition_key)
+    needed = workspace.people_label and bool(wanted_frames(workspace, recording))
+    made = prelabel_recording(workspace, recording) if needed else PrelabelSummary("")
+    return dg.MaterializeResult(
+        metadata={
+            "model": made.model or "none needed, or no champion yet",
+            "frames": made.num_frames,
+            "boxes": made.num_boxes,
+            "tracks": made.num_tracks,
+            "boxes_where_nothing_was_detected": made.num_filled,
+            "reused": made.reused,
+        }
+    )
+
+
+@dg.asset(
+    deps=[selection, prelabels],
+    partitions_def=RECORDINGS,
+    group_name="label",
     kinds={"delta"},
     automation_condition=PER_RECORDING,
+    check_specs=[TASKS_MADE],
     description="Frames of this recording sent to the labelling backend, with prelabels.",
 )
 def label_tasks(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.MaterializeResult:
     """Push the selected frames of one recording; frames already pushed are not pushed again."""
-    rows = push_tasks(workspace, RecordingId(context.partition_key))
+    recording = RecordingId(context.partition_key)
+    rows = push_tasks(workspace, recording)
+    purposes = Counter(rows["purpose"].to_pylist())
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(rows),
-            "backend": workspace.label_backend().name,
-            "note": workspace.label_backend().note,
-        }
+            "frames_to_label": purposes["label"],
+            "honeypots": purposes["honeypot"],
+            "prelabels": sum(rows["num_prelabels"].to_pylist()),
+            "backend": workspace.label_place().name,
+            "note": workspace.label_place().note,
+        },
+        check_results=[tasks_result(rows, wanted_frames(workspace, recording))],
     )
 
 
@@ -69,17 +106,26 @@ def label_tasks(
     group_name="label",
     kinds={"delta"},
     automation_condition=PER_RECORDING,
+    check_specs=[SETTLED],
     description="Boxes that people (or, in the demo, the recording's own ground truth) confirmed.",
 )
 def annotations(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.MaterializeResult:
-    """Pull finished annotations of one recording."""
-    rows = pull_annotations(workspace, RecordingId(context.partition_key))
+    """Pull finished answers of one recording and settle them."""
+    recording = RecordingId(context.partition_key)
+    rows = pull_annotations(workspace, recording)
+    reviews = workspace.tables.read("label_reviews", {"recording": recording}).to_pylist()
+    wanted = set(wanted_frames(workspace, recording))
+    seconds = [value for value in rows["seconds"].to_pylist() if value == value and value]
     return dg.MaterializeResult(
         metadata={
             "frames": len(rows),
+            "waiting": len(wanted - set(rows["timestamp_ns"].to_pylist())),
             "boxes": int(sum(rows["num_boxes"].to_pylist())),
+            "seconds_spent": round(sum(seconds), 1),
+            "in_review": sum(row["state"] == "waiting" for row in reviews),
             "annotators": ", ".join(sorted(set(rows["annotator"].to_pylist()))) or "nobody yet",
-        }
+        },
+        check_results=[settled_result(reviews)],
     )

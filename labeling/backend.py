@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
+from labeling.clips import ClipResult
 from scene.box import Boxes
 from scene.errors import ShapeError
 from scene.recording import frame_id
@@ -107,6 +108,10 @@ class LabelBackend(Protocol):
 
     def pull(self, frames: Sequence[tuple[str, int]]) -> list[LabelResult]:
         """Return the finished annotations among `(recording, timestamp_ns)` frames, in order."""
+        ...
+
+    def answers(self, frames: Sequence[tuple[str, int]]) -> list[ClipResult]:
+        """Return every person's finished answer to `(recording, timestamp_ns)` frames."""
         ...
 
     def pending(self, frames: Sequence[tuple[str, int]]) -> list[Pending]:

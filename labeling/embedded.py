@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from labeling.backend import LabelResult, LabelTask, Pending, task_id_of
+from labeling.clips import ClipResult, FrameAnswer
 from scene.box import Boxes
 from storage.boxes import arrow_to_boxes
 
@@ -58,6 +59,22 @@ class EmbeddedBackend:
             LabelResult(recording, time, boxes, ANNOTATOR, _external_id(recording, time))
             for recording, time in frames
             if isinstance(boxes := answers[recording].at(time), Boxes)
+        ]
+
+    def answers(self, frames: Sequence[tuple[str, int]]) -> list[ClipResult]:
+        """Return the ground truth as answers that a reviewer has accepted."""
+        return [
+            ClipResult(
+                task_id_of(found.recording, found.timestamp_ns),
+                found.recording,
+                {found.timestamp_ns: FrameAnswer.manual(found.boxes)},
+                found.annotator,
+                found.external_id,
+                float("nan"),
+                0,
+                "accepted",
+            )
+            for found in self.pull(frames)
         ]
 
     def pending(self, frames: Sequence[tuple[str, int]]) -> list[Pending]:

@@ -9,9 +9,11 @@ from itertools import islice
 from typing import Any, Final
 
 from labeling.backend import LabelResult, LabelTask, Pending, task_id_of
+from labeling.clips import ClipResult
 from labeling.picture import draw_frame, encode_png
 from labeling.project import Project, TaskRow
 from labeling.reconcile import Changes, find_changes, read_regions, to_boxes
+from labeling.rectangle_answers import read_answer
 from labeling.server import GoneError, Server, UnavailableError
 from labeling.tasks import TaskContext, make_context, make_prediction
 from scene.bev import BevView
@@ -97,6 +99,40 @@ class LabelStudioBackend:
         answers = self._answers(frames)
         results = [answers[frame] for frame in frames]
         return self._with_points([r for r in results if isinstance(r, LabelResult)])
+
+    def answers(self, frames: Sequence[tuple[str, int]]) -> list[ClipResult]:
+        """Return every submitted annotation of the frames; one that is not usable is left out."""
+        by_recording = self._tasks_of(frames)
+        found = []
+        for frame in frames:
+            for row in by_recording[frame[0]].get(task_id_of(*frame), ()):
+                if row.num_annotations:
+                    found += self._answers_in(frame, self.project.read_task(row.number))
+        return found
+
+    def _answers_in(self, frame: tuple[str, int], task: dict[str, Any]) -> list[ClipResult]:
+        found = []
+        for annotation in task["annotations"]:
+            if annotation["was_cancelled"]:
+                continue
+            person = f"{self.name}:{_person_of(annotation)}"
+            try:
+                answer = read_answer(frame, task, annotation, task_id_of(*frame), person)
+            except LabelError as error:
+                _LOG.warning("annotation of %s is not usable: %s", frame_id(*frame), error)
+                continue
+            found.append(self._counted(answer))
+        return found
+
+    def _counted(self, answer: ClipResult) -> ClipResult:
+        """Return the answer with the points in its boxes counted, where the sweeps are stored."""
+        results = [
+            LabelResult(answer.recording, time, a.boxes, answer.annotator, answer.external_id)
+            for time, a in answer.frames.items()
+        ]
+        boxes = {r.timestamp_ns: r.boxes for r in self._with_points(results)}
+        frames = {t: replace(a, boxes=boxes[t]) for t, a in answer.frames.items()}
+        return replace(answer, frames=frames)
 
     def pending(self, frames: Sequence[tuple[str, int]]) -> list[Pending]:
         """Return the frames without a usable annotation and why."""

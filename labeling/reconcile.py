@@ -188,13 +188,14 @@ def find_changes(
     }
     after = {region.prelabel_id: region for region in regions if region.prelabel_id}
     common = before.keys() & after.keys()
-    kept = sum(_same(before[prelabel_id], after[prelabel_id]) for prelabel_id in common)
+    kept = sum(same_region(before[prelabel_id], after[prelabel_id]) for prelabel_id in common)
     return Changes(
         kept, len(common) - kept, len(before) - len(common), len(regions) - len(after)
     )  # fmt: skip
 
 
-def _same(before: Region, after: Region) -> bool:
+def same_region(before: Region, after: Region) -> bool:
+    """Return whether a person left a prelabel as it was."""
     numbers = [
         (*region.place, region.bottom_m or 0.0, region.height_m or 0.0)
         for region in (before, after)

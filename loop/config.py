@@ -17,6 +17,8 @@ class LabelingConfig:
         project: title of the Label Studio project.
         mode: `rectangles` (one frame from above, quick review) or `cuboids` (clips in the 3D
             editor); each has a project of its own.
+        honeypot_share: frames with a known answer that are hidden among the others, for each frame
+            to label; none where nobody is asked.
     """
 
     backend: str = "embedded"
@@ -24,6 +26,7 @@ class LabelingConfig:
     api_key: str = field(default="", repr=False)
     project: str = "starloop"
     mode: str = "rectangles"
+    honeypot_share: float = 0.03
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from loop.curate import splits
-from loop.label import annotation_node
+from loop.settle import annotation_node
 from loop.turns import model_of_turn
 from loop.workspace import Workspace
 from scene.errors import DataError

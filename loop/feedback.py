@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from curation.issues import Issue, SliceScore, find_issues, update_ledger
 from loop.evaluate import evaluate_model
-from loop.label import annotated_row
 from loop.search import search_pool, with_rates
+from loop.settle import annotated_row, annotation_rows
 from loop.simulate import SuiteResult, simulate_model
 from loop.turns import champion_id, latest_dataset, latest_model
 from loop.workspace import Workspace
@@ -78,6 +78,7 @@ def _label_failure(workspace: Workspace, scenario: dict[str, Any]) -> int:
     frames = arrow_to_boxes(boxes)
     rows = [annotated_row(name, t, SIMULATOR, SIMULATOR, b) for t, b in sorted(frames.items())]
     table = pa.Table.from_pylist(rows, schema=schemas.ANNOTATED_FRAMES)
-    workspace.tables.replace("annotations", boxes, {"recording": name})
+    exact = annotation_rows(boxes, SIMULATOR, review="accepted")
+    workspace.tables.replace("annotations", exact, {"recording": name})
     workspace.tables.replace("annotated_frames", table, {"recording": name})
     return len(rows)

@@ -1,23 +1,28 @@
-"""Frames out to the labelling team, annotations back in."""
+"""Frames out to the labelling team; `loop.settle` takes back what they answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from labeling.backend import LabelTask
+from labeling.clip_task import DEFAULT_LENGTH as CLIP_LENGTH
+from labeling.clip_task import clip_of_times
+from labeling.clips import Purpose
+from labeling.qa.honeypots import choose_honeypots
+from loop.answers import known_answers
 from loop.predictions import predict_recording
+from loop.prelabel import read_prelabels
 from loop.turns import champion_id
 from loop.workspace import Workspace
 from scene.box import Boxes
 from scene.recording import RecordingId
-from storage import layout, lineage, schemas
-from storage.boxes import boxes_to_arrow
-from storage.lineage import Node
-from storage.rows import digest_of_rows
+from storage import layout, schemas
 from storage.sweeps import SweepFile
+
+_PRELABEL_SCORE = 0.3  # below it, deleting a wrong box costs a labeller more than drawing one
 
 
 def wanted_frames(workspace: Workspace, recording: RecordingId) -> dict[int, int]:
@@ -33,31 +38,99 @@ def wanted_frames(workspace: Workspace, recording: RecordingId) -> dict[int, int
 
 
 def push_tasks(workspace: Workspace, recording: RecordingId) -> pa.Table:
-    """Send every selected frame that has no task yet; return all tasks of the recording."""
-    backend = workspace.label_backend()
-    known = workspace.tables.read("label_tasks", {"recording": recording})
-    sent = set(known.filter(_equals(known["backend"], backend.name))["timestamp_ns"].to_pylist())
+    """Send every selected frame that has no task yet; return all tasks of the recording.
+
+    Where people label, some frames with a known answer go along, by digest: honeypots. Killed
+    between sending and writing it down, the next run finds the same tasks there.
+    """
+    place = workspace.label_place()
     wanted = wanted_frames(workspace, recording)
-    missing = [time for time in wanted if time not in sent]
-    if not missing:
-        return known
-    tasks = list(_tasks(workspace, recording, missing))
-    external = backend.push(tasks)
-    rows = [
+    known = _known_tasks(workspace, recording, wanted)
+    sent = set(known.filter(_equals(known["backend"], place.name))["timestamp_ns"].to_pylist())
+    purpose: dict[int, Purpose] = {time: "label" for time in wanted if time not in sent}
+    purpose |= dict.fromkeys(_honeypots(workspace, recording, wanted, sent), "honeypot")
+    send = _send_clips if workspace.labels_clips else _send_frames
+    new = [
         {
-            "task_id": task.task_id,
+            "task_id": one.task_id,
             "recording": recording,
-            "timestamp_ns": task.timestamp_ns,
-            "turn": wanted[task.timestamp_ns],
-            "backend": backend.name,
-            "external_id": external_id,
-            "num_prelabels": len(task.prelabels),
+            "timestamp_ns": one.timestamp_ns,
+            "turn": wanted.get(one.timestamp_ns, max(wanted.values())),
+            "backend": place.name,
+            "external_id": one.external_id,
+            "num_prelabels": one.num_prelabels,
+            "purpose": purpose[one.timestamp_ns],
         }
+        for one in (send(workspace, recording, purpose) if purpose else [])
+    ]
+    table = pa.concat_tables([known, pa.Table.from_pylist(new, schema=schemas.LABEL_TASKS)])
+    if len(table):
+        workspace.tables.replace("label_tasks", table, {"recording": recording})
+    return table
+
+
+class _Sent(NamedTuple):
+    """One frame that was sent for labelling."""
+
+    timestamp_ns: int
+    task_id: str
+    external_id: str
+    num_prelabels: int
+
+
+def _send_frames(
+    workspace: Workspace, recording: RecordingId, purpose: Mapping[int, Purpose]
+) -> list[_Sent]:
+    """Send frames as pictures from above, each a task of its own."""
+    tasks = list(_tasks(workspace, recording, sorted(purpose)))
+    external = workspace.label_backend().push(tasks)
+    return [
+        _Sent(task.timestamp_ns, task.task_id, external_id, len(task.prelabels))
         for task, external_id in zip(tasks, external, strict=True)
     ]
-    table = pa.concat_tables([known, pa.Table.from_pylist(rows, schema=schemas.LABEL_TASKS)])
-    workspace.tables.replace("label_tasks", table, {"recording": recording})
-    return table
+
+
+def _send_clips(
+    workspace: Workspace, recording: RecordingId, purpose: Mapping[int, Purpose]
+) -> list[_Sent]:
+    """Send frames as clips for the 3D editor; a honeypot is a clip of its own."""
+    asked = sorted(time for time, why in purpose.items() if why == "label")
+    parts = [asked[i : i + CLIP_LENGTH] for i in range(0, len(asked), CLIP_LENGTH)]
+    parts += [[time] for time, why in sorted(purpose.items()) if why == "honeypot"]
+    prelabels = _prelabels(workspace, recording, sorted(purpose))
+    tasks = [
+        clip_of_times(workspace.store, recording, times, prelabels, purpose[times[0]])
+        for times in parts
+    ]
+    external = workspace.clip_backend().push(tasks).external_ids
+    return [
+        _Sent(time, task.task_id, external[task.task_id],
+              sum(box.frame == index for box in task.prelabels))
+        for task in tasks
+        for index, time in enumerate(task.timestamps_ns)
+    ]  # fmt: skip
+
+
+def _known_tasks(workspace: Workspace, recording: RecordingId, wanted: dict[int, int]) -> pa.Table:
+    """Return the recording's tasks; a honeypot that was selected meanwhile is one no longer."""
+    rows = workspace.tables.read("label_tasks", {"recording": recording}).to_pylist()
+    for row in rows:
+        asked = row["timestamp_ns"] in wanted or row["purpose"] is None
+        row["purpose"] = "label" if asked else row["purpose"]
+    return pa.Table.from_pylist(rows, schema=schemas.LABEL_TASKS)
+
+
+def _honeypots(
+    workspace: Workspace, recording: RecordingId, wanted: dict[int, int], sent: set[int]
+) -> list[int]:
+    """Return the frames with a known answer to send along; none where nobody is asked."""
+    share = workspace.labeling.honeypot_share
+    if not workspace.people_label or not wanted or not share:
+        return []
+    known = [(str(recording), time) for time in known_answers(workspace, recording)]
+    free = [frame for frame in known if frame[1] not in wanted]
+    chosen = [time for _, time in choose_honeypots(free, len(wanted), share)]
+    return [time for time in chosen if time not in sent]
 
 
 def _equals(column: pa.ChunkedArray, value: str) -> pa.Array:
@@ -67,61 +140,22 @@ def _equals(column: pa.ChunkedArray, value: str) -> pa.Array:
 def _tasks(
     workspace: Workspace, recording: RecordingId, timestamps_ns: list[int]
 ) -> Iterator[LabelTask]:
-    """Make tasks with the champion's boxes as prelabels, where there is a champion."""
-    champion = champion_id(workspace)
-    prelabels: dict[int, Boxes] = {}
-    if champion is not None:
-        prelabels = predict_recording(workspace, champion, recording, timestamps_ns)
+    """Make tasks with tracked prelabels, else the champion's boxes where there is one."""
+    prelabels = _prelabels(workspace, recording, timestamps_ns)
     with SweepFile(workspace.store, layout.sweeps(recording)) as sweeps:
         for time in timestamps_ns:
-            boxes = prelabels.get(time, Boxes.empty())
-            shown = boxes.take(boxes.score >= _PRELABEL_SCORE)
             points = sweeps.read(sweeps.index_of(time)).points_ego_m
-            yield LabelTask(recording, time, shown, points)
+            yield LabelTask(recording, time, prelabels.get(time, Boxes.empty()), points)
 
 
-_PRELABEL_SCORE = 0.3  # below it, deleting a wrong box costs a labeller more than drawing one
-
-
-def pull_annotations(workspace: Workspace, recording: RecordingId) -> pa.Table:
-    """Fetch finished annotations of the recording's tasks; return rows of `annotated_frames`."""
-    backend = workspace.label_backend()
-    tasks = workspace.tables.read("label_tasks", {"recording": recording})
-    frames = [(recording, time) for time in sorted(set(tasks["timestamp_ns"].to_pylist()))]
-    results = {result.timestamp_ns: result for result in backend.pull(frames)}
-    boxes = boxes_to_arrow(recording, {time: result.boxes for time, result in results.items()})
-    rows = [
-        annotated_row(recording, time, result.annotator, backend.name, result.boxes)
-        for time, result in sorted(results.items())
-    ]
-    table = pa.Table.from_pylist(rows, schema=schemas.ANNOTATED_FRAMES)
-    workspace.tables.replace("annotations", boxes, {"recording": recording})
-    workspace.tables.replace("annotated_frames", table, {"recording": recording})
-    if rows:
-        digest = workspace.tables.read("recordings", {"recording": recording})["sweeps_digest"]
-        lineage.record(
-            workspace.tables,
-            annotation_node(recording, table),
-            [Node("sweeps", layout.sweeps(recording), str(digest[0]))],
-        )
-    return table
-
-
-def annotation_node(recording: str, annotated: pa.Table) -> Node:
-    """Return the lineage node of a recording's annotations."""
-    return Node("annotation", f"annotations/{recording}", digest_of_rows(annotated))
-
-
-def annotated_row(
-    recording: str, timestamp_ns: int, annotator: str, backend: str, boxes: Boxes
-) -> dict[str, object]:
-    """Return a row of table `annotated_frames`."""
-    rows = boxes_to_arrow(recording, {timestamp_ns: boxes})
-    return {
-        "recording": recording,
-        "timestamp_ns": timestamp_ns,
-        "annotator": annotator,
-        "backend": backend,
-        "num_boxes": len(boxes),
-        "digest": digest_of_rows(rows),
-    }
+def _prelabels(
+    workspace: Workspace, recording: RecordingId, timestamps_ns: list[int]
+) -> dict[int, Boxes]:
+    champion = champion_id(workspace)
+    if champion is None:
+        return {}
+    tracked = read_prelabels(workspace, recording, champion)
+    if tracked is not None:
+        return tracked
+    found = predict_recording(workspace, champion, recording, timestamps_ns)
+    return {time: boxes.take(boxes.score >= _PRELABEL_SCORE) for time, boxes in found.items()}

@@ -47,6 +47,13 @@ def predict_recording(
     return {time: known[time] for time in wanted}
 
 
+def known_predictions(
+    workspace: Workspace, model_id: str, recording: RecordingId
+) -> dict[int, Boxes]:
+    """Return what the model has said about a recording so far, by `timestamp_ns`."""
+    return _stored(workspace, model_id, recording)
+
+
 def _stored(workspace: Workspace, model_id: str, recording: RecordingId) -> dict[int, Boxes]:
     key = layout.predictions(model_id, recording)
     if not workspace.store.exists(key):

@@ -92,7 +92,7 @@ def labels_of(workspace: Workspace, facts: TurnFacts) -> LabelSummary:
     }
     rows = workspace.tables.read("annotated_frames").to_pylist()
     done = [row for row in rows if (row["recording"], row["timestamp_ns"]) in frames]
-    backend = workspace.label_backend()
+    backend = workspace.label_place()
     return LabelSummary(
         num_frames=len(done),
         num_boxes=sum(row["num_boxes"] for row in done),

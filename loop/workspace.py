@@ -72,6 +72,20 @@ class Workspace:
             self.labeling.url, self.labeling.api_key, clips, f"{self.labeling.project} 3D"
         )
 
+    @property
+    def people_label(self) -> bool:
+        """Whether selected frames go to people, and not to the recordings' own ground truth."""
+        return self.labeling.backend != "embedded" or self.labels_clips
+
+    @property
+    def labels_clips(self) -> bool:
+        """Whether people are given clips in the 3D editor, and not pictures from above."""
+        return self.labeling.mode == "cuboids"
+
+    def label_place(self) -> LabelBackend | ClipBackend:
+        """Return where selected frames are labelled; it has a name and a note for reports."""
+        return self.clip_backend() if self.labels_clips else self.label_backend()
+
     def label_backend(self) -> LabelBackend:
         """Return the labelling backend that the settings name."""
         if self.labeling.backend == "embedded":

@@ -8,7 +8,8 @@ import dagster as dg
 from assets.evaluate import evaluation, simulation
 from assets.feedback import feedback, report
 from assets.ingest import events, recordings, sweeps
-from assets.label import annotations, label_tasks, selection
+from assets.label import annotations, label_tasks, prelabels, selection
+from assets.label_quality import label_errors, label_quality
 from assets.processes import TrainingProcess
 from assets.release import deployment, release
 from assets.train import dataset, detector
@@ -24,8 +25,11 @@ ASSETS = (
     sweeps,
     events,
     selection,
+    prelabels,
     label_tasks,
     annotations,
+    label_errors,
+    label_quality,
     dataset,
     detector,
     evaluation,

@@ -93,3 +93,26 @@ def demo(settings: Settings, data: Path | None, port: int, s3: bool) -> None:
     from pipelines.label_demo import run_label_demo
 
     run_label_demo(settings, data, port, use_s3=s3)
+
+
+@label.command()
+@click.pass_obj
+def status(settings: Settings) -> None:
+    """Show how many frames wait, are done, are in review."""
+    from pipelines.label_tables import print_label_status
+
+    print_label_status(settings)
+
+
+@label.command()
+@click.argument("recording", required=False)
+@click.option("--limit", type=click.IntRange(0), default=15, show_default=True)
+@click.pass_obj
+def qa(settings: Settings, recording: str | None, limit: int) -> None:
+    """Measure the labels: agreement, annotators, cost, and what is probably wrong.
+
+    Errors are looked for in RECORDING, or in all annotated recordings.
+    """
+    from pipelines.label_tables import print_label_quality
+
+    print_label_quality(settings, recording, limit)

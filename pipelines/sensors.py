@@ -8,13 +8,15 @@ import dagster as dg
 from assets.evaluate import evaluation, simulation
 from assets.feedback import feedback, report
 from assets.ingest import events
-from assets.label import annotations, label_tasks
+from assets.label import annotations, label_tasks, prelabels
+from assets.label_quality import label_errors, label_quality
 from assets.partitions import RECORDINGS
 from assets.release import deployment, release
 from assets.train import dataset, detector
 from loop.landing import register, scan
 from loop.workspace import Workspace
 from pipelines.jobs import ingest
+from pipelines.label_sensor import answers
 from recordings.discovery import Source
 
 _PER_TICK = 50  # validation of dynamic keys happens inside Dagster's 60 s tick limit
@@ -76,7 +78,9 @@ def landed(source: Source) -> dg.AssetMaterialization:
 
 per_recording = dg.AutomationConditionSensorDefinition(
     "per_recording",
-    target=dg.AssetSelection.assets(events, label_tasks, annotations),
+    target=dg.AssetSelection.assets(
+        events, prelabels, label_tasks, annotations, label_errors, label_quality
+    ),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Cheap steps of one recording follow by themselves.",
 )
@@ -88,4 +92,4 @@ whole_fleet = dg.AutomationConditionSensorDefinition(
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Training, evaluation and release follow new annotations. Costs compute: off.",
 )
-SENSORS = (landing, per_recording, whole_fleet)
+SENSORS = (landing, answers, per_recording, whole_fleet)

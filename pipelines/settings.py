@@ -54,6 +54,7 @@ class LabelingSettings(BaseModel):
     url: str = "http://127.0.0.1:8080"
     api_key: SecretStr = SecretStr("")
     project: str = "starloop"
+    honeypot_share: float = Field(default=0.03, ge=0, le=1)
 
 
 class IngestSettings(BaseModel):
@@ -133,6 +134,7 @@ class Settings(BaseSettings):
                 api_key=self.labeling.api_key.get_secret_value(),
                 project=self.labeling.project,
                 mode=self.labeling.mode,
+                honeypot_share=self.labeling.honeypot_share,
             ),
             self.landing_prefix,
             IngestConfig(**self.ingest.model_dump()),

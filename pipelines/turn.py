@@ -70,7 +70,7 @@ class LoopRunner:
         number = current_turn(self.workspace)
         self.stage("selection")
         waiting = self.label()
-        if waiting and self.workspace.labeling.backend != "embedded":
+        if waiting and self.workspace.people_label:
             return TurnOutcome(number, "", waiting)
         for name in _AFTER_LABELS:
             self.stage(name)
@@ -104,12 +104,18 @@ class LoopRunner:
         )
         missing = frames - labelled_frames(self.workspace)
         names = sorted({name for name, _ in missing})
+        steps = ["label_tasks", "annotations"]
+        if self.workspace.people_label:
+            steps = ["prelabels", *steps]
+            self.workspace.clip_backend().fetch()
         with self.progress.stage("label", len(names)) as stage:
             for name in names:
-                _require(self.runner.run(["label_tasks", "annotations"], name), "label")
+                _require(self.runner.run(steps, name), "label")
                 stage.advance(name)
+            if names:
+                _require(self.runner.run(["label_quality"]), "label")
             waiting = len(frames - labelled_frames(self.workspace))
-            backend = self.workspace.label_backend()
+            backend = self.workspace.label_place()
             stage.done(f"{len(missing) - waiting} frames labelled ({backend.name})")
         self._seconds["label"] = stage.seconds
         return waiting

@@ -9,6 +9,7 @@ from scene.recording import RecordingId
 SWEEPS_PREFIX = "sweeps/"
 TABLES_PREFIX = "tables/"
 QUARANTINE_PREFIX = "quarantine/"
+CLIP_ANSWERS_PREFIX = "labeling/answers/"  # then the recording
 
 
 def sweeps(recording: RecordingId) -> str:
@@ -117,6 +118,16 @@ def clusters(recording: RecordingId) -> str:
     return f"clusters/{recording}.parquet"
 
 
+def prelabels(recording: RecordingId) -> str:
+    """Boxes for people to start from, tracked over the whole recording, Parquet."""
+    return f"labeling/prelabels/{recording}.parquet"
+
+
+def label_picture(index: int) -> str:
+    """A picture of what annotators disagree about, worst first."""
+    return f"labeling/pictures/{index}.png"
+
+
 def source(recording: RecordingId) -> str:
     """Which landed objects make a recording, and their digest, JSON."""
     return f"sources/{recording}.json"
@@ -169,7 +180,7 @@ def clip_draft(task_id: str, labeller: str) -> str:
 
 def clip_answers_prefix(recording: RecordingId, task_id: str = "") -> str:
     """Folder of what people submitted for a recording, or for one clip of it."""
-    return f"labeling/answers/{recording}/" + (f"{task_id}/" if task_id else "")
+    return f"{CLIP_ANSWERS_PREFIX}{recording}/" + (f"{task_id}/" if task_id else "")
 
 
 def clip_answer(recording: RecordingId, task_id: str, answer_id: str) -> str:

@@ -34,11 +34,30 @@ SELECTIONS: Final = _schema(
 )  # fmt: skip
 LABEL_TASKS: Final = _schema(
     task_id=_TEXT, recording=_TEXT, timestamp_ns=_INT, turn=_INT, backend=_TEXT, external_id=_TEXT,
-    num_prelabels=_INT,
+    num_prelabels=_INT, purpose=_TEXT,
 )  # fmt: skip
 ANNOTATED_FRAMES: Final = _schema(
     recording=_TEXT, timestamp_ns=_INT, annotator=_TEXT, backend=_TEXT, num_boxes=_INT,
-    digest=_TEXT,
+    digest=_TEXT, review=_TEXT, seconds=_FLOAT,
+)  # fmt: skip
+ANNOTATIONS: Final = pa.schema(
+    [*BOX_SCHEMA, *_schema(annotator=_TEXT, origin=_TEXT, review=_TEXT, seconds=_FLOAT)]
+)
+LABEL_ANSWERS: Final = _schema(
+    recording=_TEXT, timestamp_ns=_INT, task_id=_TEXT, purpose=_TEXT, annotator=_TEXT,
+    external_id=_TEXT, review=_TEXT, submitted_ns=_INT, seconds=_FLOAT, num_boxes=_INT,
+    num_deleted=_INT,
+)  # fmt: skip
+LABEL_ANSWER_BOXES: Final = pa.schema([*BOX_SCHEMA, *_schema(external_id=_TEXT, origin=_TEXT)])
+LABEL_REVIEWS: Final = _schema(
+    recording=_TEXT, timestamp_ns=_INT, task_id=_TEXT, severity=_FLOAT, reason=_TEXT, state=_TEXT,
+)  # fmt: skip
+LABEL_ERRORS: Final = _schema(
+    recording=_TEXT, timestamp_ns=_INT, kind=_TEXT, score=_FLOAT, category=_TEXT, track_id=_TEXT,
+    x_m=_FLOAT, y_m=_FLOAT, z_m=_FLOAT, reason=_TEXT, num_boxes=_INT,
+)  # fmt: skip
+LABEL_QUALITY: Final = _schema(
+    part=_TEXT, subject=_TEXT, metric=_TEXT, value=_FLOAT, low=_FLOAT, high=_FLOAT, num=_INT,
 )  # fmt: skip
 DATASETS: Final = _schema(
     digest=_TEXT, turn=_INT, num_train=_INT, num_test=_INT, num_sim=_INT, num_boxes=_INT,
@@ -79,7 +98,12 @@ SCHEMAS: Final[dict[str, pa.Schema]] = {
     "selections": SELECTIONS,
     "label_tasks": LABEL_TASKS,
     "annotated_frames": ANNOTATED_FRAMES,
-    "annotations": BOX_SCHEMA,
+    "annotations": ANNOTATIONS,
+    "label_answers": LABEL_ANSWERS,
+    "label_answer_boxes": LABEL_ANSWER_BOXES,
+    "label_reviews": LABEL_REVIEWS,
+    "label_errors": LABEL_ERRORS,
+    "label_quality": LABEL_QUALITY,
     "datasets": DATASETS,
     "models": MODELS,
     "evaluations": EVALUATIONS,

@@ -15,7 +15,7 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from scene.errors import ConflictError, DataError, StoreError
@@ -183,7 +183,7 @@ class Tables:
         while True:
             try:
                 with self._errors(name):
-                    return attempt(self._open(name) or self._create(name))
+                    return attempt(_with_new_columns(self._open(name) or self._create(name), name))
             except ConflictError:
                 if time.monotonic() > give_up:
                     raise
@@ -244,8 +244,26 @@ def _scan(
     """
     schema = _schema(name)
     names = list(columns or schema.names)
-    found = pa.table(table.scan(columns=names, predicate=predicate))
+    there = set(_columns_of(table))
+    kept = [column for column in names if column in there]
+    found = pa.table(table.scan(columns=kept or None, predicate=predicate))
+    for column in names:
+        if column not in there:  # written before the table had it
+            found = found.append_column(column, pa.nulls(len(found), schema.field(column).type))
     return found.select(names).cast(pa.schema([schema.field(column) for column in names]))
+
+
+def _columns_of(table: DeltaTable) -> list[str]:
+    return [field.name for field in table.schema().fields]
+
+
+def _with_new_columns(table: DeltaTable, name: str) -> DeltaTable:
+    """Add the columns that the schema has gained since the table was made; old rows hold nulls."""
+    there = set(_columns_of(table))
+    missing = pa.schema([field for field in _schema(name) if field.name not in there])
+    if len(missing):
+        table.alter.add_columns(list(Schema.from_arrow(missing).fields))
+    return table
 
 
 def _predicate(name: str, where: Where) -> str:

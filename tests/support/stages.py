@@ -66,11 +66,21 @@ def label_tasks(workspace: Workspace) -> None:
 
 
 def annotations(workspace: Workspace) -> None:
-    from loop.label import pull_annotations
     from loop.landing import scan
+    from loop.settle import pull_annotations
 
     for source in scan(workspace):
         pull_annotations(workspace, source.name)
+
+
+def label_quality(workspace: Workspace) -> None:
+    from loop.label_errors import find_label_errors
+    from loop.label_quality import measure_labels
+    from loop.landing import scan
+
+    for source in scan(workspace):
+        find_label_errors(workspace, source.name)
+    measure_labels(workspace)
 
 
 def dataset(workspace: Workspace) -> None:
@@ -139,7 +149,8 @@ def report(workspace: Workspace) -> None:
 STAGES: dict[str, Callable[[Workspace], None]] = {
     function.__name__: function
     for function in (
-        ingest, events, selection, label_tasks, annotations, dataset, detector, evaluation,
+        ingest, events, selection, label_tasks, annotations, label_quality, dataset, detector,
+        evaluation,
         simulation, release, feedback, report,
     )
 }  # fmt: skip
@@ -152,7 +163,7 @@ def run_stage(folder: Path, stage: str, kill_at: int = 0) -> int:
     return done.returncode
 
 
-def _kill_at(count: int) -> None:
+def arm_kill(count: int) -> None:
     """Arm the kill: in its `count`-th write the process dies.
 
     An object dies with its bytes on disk but not yet in place; a table right after its commit,
@@ -186,5 +197,5 @@ if __name__ == "__main__":
     parser.add_argument("--kill-at", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.kill_at:
-        _kill_at(arguments.kill_at)
+        arm_kill(arguments.kill_at)
     STAGES[arguments.stage](make_workspace(arguments.folder, CONFIG))

@@ -10,8 +10,8 @@ import pytest
 
 from loop.export import ExportRequest, run_export
 from loop.ingest import ingest_recording
-from loop.label import annotated_row
 from loop.landing import register, scan
+from loop.settle import annotated_row, annotation_rows
 from loop.stored import StoredRecording
 from loop.workspace import Workspace
 from recordings.export.run import ExportResult, export_recording
@@ -132,7 +132,8 @@ def test_annotations_instead_of_the_boxes_that_came(
     }
     rows = [annotated_row(name, time, "ann", "test", boxes) for time, boxes in drawn.items()]
     table = pa.Table.from_pylist(rows, schema=schemas.ANNOTATED_FRAMES)
-    workspace.tables.replace("annotations", boxes_to_arrow(name, drawn), {"recording": name})
+    labels = annotation_rows(boxes_to_arrow(name, drawn), "ann")
+    workspace.tables.replace("annotations", labels, {"recording": name})
     workspace.tables.replace("annotated_frames", table, {"recording": name})
     export(workspace, ExportRequest(what=name, to="pcd", folder=tmp_path / "o", annotations=True))
     truth = open_recording(tmp_path / "o").ground_truth

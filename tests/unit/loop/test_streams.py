@@ -13,8 +13,9 @@ from PIL import Image as Picture
 
 from loop.curate import detect_events, load_drive, select, splits, usable_recordings
 from loop.ingest import IngestResult, ingest_recording
-from loop.label import pull_annotations, push_tasks
+from loop.label import push_tasks
 from loop.landing import register, scan
+from loop.settle import pull_annotations
 from loop.streams import without_lidar
 from loop.workspace import Workspace
 from recordings.recording import Damage, Recording, Topic, empty_trajectory, identity_trajectory

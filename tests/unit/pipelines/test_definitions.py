@@ -19,8 +19,11 @@ GRAPH = {
     "sweeps": {"recordings"},
     "events": {"sweeps"},
     "selection": {"events"},
-    "label_tasks": {"selection"},
+    "prelabels": {"selection"},
+    "label_tasks": {"selection", "prelabels"},
     "annotations": {"label_tasks"},
+    "label_errors": {"annotations"},
+    "label_quality": {"annotations", "label_errors"},
     "dataset": {"annotations"},
     "detector": {"dataset"},
     "evaluation": {"detector"},
@@ -30,7 +33,9 @@ GRAPH = {
     "feedback": {"deployment"},
     "report": {"feedback"},
 }
-PER_RECORDING = {"recordings", "sweeps", "events", "label_tasks", "annotations"}
+PER_RECORDING = {
+    "recordings", "sweeps", "events", "prelabels", "label_tasks", "annotations", "label_errors",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,12 @@ def test_blocking_checks(definitions: dg.Definitions) -> None:
         "sweeps/calibration_sane": True,
         "sweeps/labels_sane": True,
         "sweeps/signals_sane": True,
+        "label_tasks/every_selected_frame_has_one_task": True,
+        "annotations/nothing_in_dispute": False,
+        "label_quality/annotators_agree": False,
+        "label_quality/honeypots_answered_well": False,
+        "label_quality/prelabels_save_time": False,
+        "label_quality/few_probable_errors": False,
         "detector/checkpoint_exists": True,
         "detector/onnx_parity": True,
     }
@@ -106,6 +117,9 @@ def test_gpu_work_waits_for_its_pool(definitions: dg.Definitions) -> None:
 
 def test_sensors_that_cost_compute_are_off(definitions: dg.Definitions) -> None:
     status = {s.name: s.default_status.value for s in definitions.sensors or []}
-    assert status == {"landing": "RUNNING", "per_recording": "RUNNING", "whole_fleet": "STOPPED"}
+    assert status == {
+        "landing": "RUNNING", "answers": "RUNNING", "per_recording": "RUNNING",
+        "whole_fleet": "STOPPED",
+    }  # fmt: skip
     for schedule in definitions.schedules or []:
         assert schedule.default_status.value == "STOPPED"

@@ -227,3 +227,23 @@ def test_digest_is_equality_of_rows(one: list, other: list, rng) -> None:
     assert digest_of_rows(parts) == digest_of_rows(small(one))
     missing = missing_rows(small(one), small(other)).to_pylist()
     assert missing == small([row for row in one if row not in other]).to_pylist()
+
+
+def test_columns_added_to_a_schema_are_null_in_older_rows(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = pa.schema([field for field in EVENTS if field.name not in {"strength", "detail"}])
+    monkeypatch.setitem(SCHEMAS, "events", older)
+    tables.replace("events", events("a", [1, 2]).select(older.names), {"recording": "a"})
+    monkeypatch.setitem(SCHEMAS, "events", EVENTS)
+    before = tables.read("events")
+    assert before.schema == EVENTS
+    assert before["strength"].null_count == 2
+    assert tables.read("events", columns=["detail"])["detail"].null_count == 2
+    tables.replace("events", events("b", [4]), {"recording": "b"})
+    tables.append("events", events("c", [5]))
+    after = tables.read("events")
+    assert after["recording"].to_pylist() == ["a", "a", "b", "c"]
+    assert after["strength"].to_pylist()[2:] == [4 / 7, 5 / 7]
+    version = tables.replace("events", events("b", [4]), {"recording": "b"})
+    assert tables.replace("events", events("b", [4]), {"recording": "b"}) == version
