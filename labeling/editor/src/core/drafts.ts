@@ -97,8 +97,9 @@ export class Drafts {
    * Saves are written in the order of the calls.
    */
   save(annotation: Annotation): Promise<void> {
-    this.writing = this.writing.then(() => this.write(annotation));
-    return this.writing;
+    const written = this.writing.then(() => this.write(annotation));
+    this.writing = written.catch(() => undefined); // one failure must not stop those after it
+    return written;
   }
 
   /** After a conflict: put the work of this browser above that of the other machine. */
@@ -117,8 +118,7 @@ export class Drafts {
     await this.save(annotation);
     if (this.now.state === "superseded")
       throw new ApiError(409, "this task was submitted from another page: load this one again");
-    this.record = await this.store.update(this.taskId, (record) => ({
-      ...(record ?? this.record),
+    await this.change({
       pending: {
         submission_id: newId(),
         client_id: this.record.client_id,
@@ -127,7 +127,7 @@ export class Drafts {
         annotation,
         lead_time_s: leadTimeS,
       },
-    }));
+    });
     return this.resumeSubmit();
   }
 
@@ -163,7 +163,7 @@ export class Drafts {
 
   private async recover(): Promise<Recovery> {
     let recovery!: Recovery;
-    this.record = await this.store.update(this.taskId, (old) => {
+    this.record = await this.update((old) => {
       const found = recover(old, this.task, this.mountId);
       recovery = found.recovery;
       return found.record;
@@ -177,20 +177,10 @@ export class Drafts {
     if (this.now.state === "superseded") return;
     const seen = this.record;
     let superseded = false;
-    this.record = await this.store.update(this.taskId, (stored) => {
+    this.record = await this.update((stored) => {
       const record = stored ?? seen;
       superseded = record.submitted > seen.submitted || record.version !== this.version;
-      if (superseded) return record;
-      const overtaken = record.sequence > seen.sequence && record.mount_id !== this.mountId;
-      const loser = overtaken && record.annotation;
-      return {
-        ...record,
-        annotation,
-        sequence: Math.max(record.sequence, seen.sequence) + 1,
-        saved_at_ms: Date.now(),
-        mount_id: this.mountId,
-        backup: loser ? { annotation: loser, saved_at_ms: record.saved_at_ms } : record.backup,
-      };
+      return superseded ? record : this.above(record, seen, annotation);
     });
     if (superseded) {
       this.cancelTimer();
@@ -200,6 +190,20 @@ export class Drafts {
     if (this.now.state === "conflict") return;
     if (this.now.state !== "offline") this.tell("saving");
     this.schedule(SYNC_AFTER_MS);
+  }
+
+  /** Return the record with this work on top of it; work of another mount becomes the backup. */
+  private above(record: LocalRecord, seen: LocalRecord, annotation: Annotation): LocalRecord {
+    const overtaken = record.sequence > seen.sequence && record.mount_id !== this.mountId;
+    const loser = overtaken ? record.annotation : null;
+    return {
+      ...record,
+      annotation,
+      sequence: Math.max(record.sequence, seen.sequence) + 1,
+      saved_at_ms: Date.now(),
+      mount_id: this.mountId,
+      backup: loser ? { annotation: loser, saved_at_ms: record.saved_at_ms } : record.backup,
+    };
   }
 
   private schedule(afterMs: number): void {
@@ -238,18 +242,29 @@ export class Drafts {
   }
 
   private async markSubmitted(pending: SubmitRequest): Promise<void> {
-    await this.change({ pending: null, submitted: pending.sequence, synced: pending.sequence });
-    this.tell("saved");
+    const { sequence } = pending;
+    await this.change({ pending: null, submitted: sequence, synced: sequence });
+    if (this.record.sequence > sequence) this.schedule(SYNC_AFTER_MS);
+    else this.tell("saved");
   }
 
   /** Change the record without touching what another mount wrote into it meanwhile. */
   private async change(part: Partial<LocalRecord>): Promise<void> {
-    const stored = await this.store.update(this.taskId, (record) => ({
-      ...(record ?? this.record),
-      ...part,
-    }));
+    const stored = await this.update((record) => ({ ...(record ?? this.record), ...part }));
     const { synced, submitted, pending } = stored;
     this.record = { ...this.record, synced, submitted, pending, ...part };
+  }
+
+  /**
+   * Change what is kept. Where the browser's store is full or gone it is kept in memory: the server
+   * still gets the work.
+   */
+  private async update(change: (record: LocalRecord | null) => LocalRecord): Promise<LocalRecord> {
+    try {
+      return await this.store.update(this.taskId, change);
+    } catch {
+      return change(this.record ?? null);
+    }
   }
 
   private cancelTimer(): void {
