@@ -26,14 +26,15 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type} ({name})" if name else device.type
 
 
-def set_threads(config: TrainConfig, device: torch.device) -> int:
-    """Give torch the threads that the settings name; return how many.
+def set_threads(config: TrainConfig, device: torch.device, workers: int = 1) -> int:
+    """Give torch the threads that the settings name, shared among workers; return how many.
 
     Bfloat16 on a processor runs on one thread whatever the settings say: oneDNN's kernels wait for
     each other by spinning, and on a busy machine two threads were measured 12 times slower than
     one, while one with matrix units beats two without.
     """
     threads = config.num_threads or min(8, len(os.sched_getaffinity(0)))
+    threads = max(1, threads // workers)
     if device.type == "cpu" and compute_dtype(config, device) == torch.bfloat16:
         threads = 1
     torch.set_num_threads(threads)

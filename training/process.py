@@ -8,18 +8,25 @@ import signal
 from types import FrameType
 from typing import Final
 
+EXIT_FAILED: Final = 1
 EXIT_PREEMPTED: Final = 75
+EXIT_HANG: Final = 76
 EXIT_NON_FINITE: Final = 77
 EXIT_CONFIG: Final = 78
+EXIT_CORRUPTION: Final = 79
+EXIT_PEER_LOST: Final = 80
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int | None = None) -> None:
     """Ask Linux to kill this process when its parent ends, however the parent ends.
 
     Elsewhere nothing happens: there a cancelled parent must stop its children itself.
+
+    Args:
+        parent: process id of the parent where it is known for certain, as it is after a fork.
     """
-    parent = os.getppid()
+    parent = parent or os.getppid()
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -43,6 +50,10 @@ class StopRequest:
     def __call__(self) -> bool:
         """Return whether to stop."""
         return self._asked
+
+    def ask(self) -> None:
+        """Ask from within."""
+        self._asked = True
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -45,6 +45,19 @@ class LogReporter:
         _LOG.info("check %s: %s %s", name, "passed" if passed else "FAILED", dict(metadata))
 
 
+class SilentReporter:
+    """Says nothing: for all workers of a group but the first."""
+
+    def log(self, message: str) -> None:
+        """Drop a line."""
+
+    def materialization(self, metadata: Mapping[str, Any], data_version: str) -> None:
+        """Drop the metadata."""
+
+    def check(self, name: str, passed: bool, metadata: Mapping[str, Any]) -> None:
+        """Drop the outcome."""
+
+
 class PipesReporter:
     """Streams to the Dagster step that started this process."""
 

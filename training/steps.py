@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from scene.errors import TrainError
@@ -17,7 +16,7 @@ from storage.store import ObjectStore
 from training.checkpoint import newest_checkpoint, save_checkpoint
 from training.data import Batches
 from training.loop import Prepared, Trainer
-from training.parallel import Group, Outcome, pack
+from training.parallel import Group, Outcome, copy_all, pack
 
 HANG_AFTER_S: Final = 600.0
 _SPIKE: Final = 10.0  # a loss this many times the usual one is taken for damage
@@ -53,8 +52,14 @@ class Watch:
     def section(self, section: Section) -> None:
         """A stretch of work begins."""
 
-    def packed(self, trainer: Trainer, packets: list[Tensor], ready: tuple[Prepared, ...]) -> None:
-        """The gradients of this worker are made, see `training.parallel.pack`."""
+    def packed(self, trainer: Trainer, packets: list[Tensor], before: list[Tensor]) -> None:
+        """The gradients of this worker are made, see `training.parallel.pack`.
+
+        Args:
+            trainer: what is trained; its gradients and buffers may be overwritten.
+            packets: one a shard of this worker.
+            before: the network's buffers as they were before the step.
+        """
 
     def accepts(self, trainer: Trainer, outcome: Outcome) -> bool:
         """Return whether to learn from a step; may raise to end the worker instead."""
@@ -147,15 +152,15 @@ def _step(
     packets: list[Tensor] = []
     for batch in ready:
         if packets:  # every shard starts from the same buffers
-            torch._foreach_copy_(buffers, before)
+            copy_all(buffers, before)
         packets.append(pack(trainer, batch, stop=watch.stopping()))
-    watch.packed(trainer, packets, ready)
+    watch.packed(trainer, packets, before)
     watch.section(Section.EXCHANGE)
     outcome = group.exchange(trainer, packets)
     watch.section(Section.UPDATE)
     if watch.accepts(trainer, outcome):
         return trainer.apply(outcome.loss), outcome.stop
-    torch._foreach_copy_(buffers, before)
+    copy_all(buffers, before)
     trainer.leave_out()
     return None, outcome.stop
 

@@ -12,7 +12,7 @@ from training.artifacts import is_complete, read_config, read_weights, write_mod
 from training.dataset import DataOptions
 from training.identity import model_id_of
 from training.job import Job
-from training.train import learned_rows, thin_curve
+from training.make import learned_rows, thin_curve
 
 
 def test_a_model_is_there_only_when_it_is_whole(tmp_path):

@@ -1,0 +1,1 @@
+"""Training that survives faults on one machine: perceive, decide, restart, account."""

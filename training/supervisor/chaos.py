@@ -1,0 +1,163 @@
+"""Faults on purpose, to see that they are survived: `kill:30s,hang:2m,nan:100`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import resource
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from scene.errors import ConfigError
+from training.steps import Section
+from training.supervisor.board import MAX_INJECTIONS, Board
+
+KINDS: Final = {
+    "kill": "SIGKILL of a worker, as the kernel's out-of-memory killer sends it",
+    "exception": "an error in the training code",
+    "memory": "an allocation that fails",
+    "hang": "SIGSTOP of a worker",
+    "deadlock": "a worker that waits for a lock it holds itself",
+    "freeze": "a worker that sleeps in C and holds the interpreter lock",
+    "stuck": "a worker that never finishes the exchange of gradients",
+    "slow": "a worker that takes longer for every step from there on",
+    "nan": "a gradient that is not a number",
+    "spike": "a loss a thousand times too high",
+    "flip": "a gradient with one wrong bit",
+    "storage": "ten seconds without the object store",
+    "slowstorage": "ten seconds in which every write takes a second",
+    "device": "a device that reports an error",
+    "sigterm": "a notice of preemption",
+}
+_BY_SUPERVISOR: Final = ("storage", "slowstorage", "device", "sigterm")
+_PATTERN: Final = re.compile(
+    r"(?P<kind>[a-z]+)(@(?P<rank>\d+))?:(?P<when>\d+(\.\d+)?)(?P<unit>[smh]?)(x(?P<times>\d+))?"
+)
+_UNIT_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SLOW_S: Final = 0.05
+_LONG_S: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """One fault to be made.
+
+    Attributes:
+        kind: a name of `KINDS`.
+        rank: the worker, -1 for the last one or any.
+        step: after which step it happens, -1 if by the clock.
+        every_s: how often it happens, 0 if by step.
+        times: how often it happens at its step, if the step is done again.
+    """
+
+    kind: str
+    rank: int = -1
+    step: int = -1
+    every_s: float = 0.0
+    times: int = 1
+
+
+def parse(text: str) -> tuple[Injection, ...]:
+    """Read `KIND[@RANK]:WHEN[xTIMES],...`; WHEN is a step, or a time with s, m or h.
+
+    A time means every so often, a step means once, or as often as TIMES says.
+
+    Raises:
+        ConfigError: if a part is not understood.
+    """
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = _PATTERN.fullmatch(part)
+        if match is None or match["kind"] not in KINDS:
+            raise ConfigError(
+                f"chaos {part!r}: expected KIND:WHEN such as kill:30s (every 30 seconds) or "
+                f"nan:100 (after step 100); kinds are {', '.join(KINDS)}"
+            )
+        rank = int(match["rank"] or -1)
+        if match["unit"]:
+            every = float(match["when"]) * _UNIT_S[match["unit"]]
+            found.append(Injection(match["kind"], rank, every_s=every))
+        else:
+            times = int(match["times"] or 1)
+            found.append(Injection(match["kind"], rank, int(float(match["when"])), times=times))
+    if len(found) > MAX_INJECTIONS:
+        raise ConfigError(f"chaos: at most {MAX_INJECTIONS} faults, got {len(found)}")
+    return tuple(found)
+
+
+class WorkerChaos:
+    """Makes the faults of one worker that are due by step."""
+
+    def __init__(self, plan: Sequence[Injection], board: Board, rank: int, workers: int) -> None:
+        self._board = board
+        self._rank = rank
+        self._mine = [
+            (i, injection)
+            for i, injection in enumerate(plan)
+            if injection.step >= 0
+            and injection.kind not in _BY_SUPERVISOR
+            and (injection.rank if injection.rank >= 0 else workers - 1) == rank
+        ]
+
+    def strike(self, step: int, packets: list[Tensor]) -> None:
+        """Make what is due after `step` steps, with this step's gradients at hand."""
+        for index, injection in self._mine:
+            if injection.kind == "slow":
+                if step >= injection.step:
+                    time.sleep(_SLOW_S)
+            elif (
+                step == injection.step and self._board.control["fired"][0, index] < injection.times
+            ):
+                self._board.control["fired"][0, index] += 1
+                _strike(injection.kind, packets, self._board, self._rank)
+
+
+def _strike(kind: str, packets: list[Tensor], board: Board, rank: int) -> None:
+    """Make a fault in this process."""
+    match kind:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "exception":
+            raise RuntimeError("chaos: an error in the training code")
+        case "memory":
+            _exhaust_memory()
+        case "deadlock":
+            lock = threading.Lock()
+            lock.acquire()
+            lock.acquire()
+        case "freeze":
+            ctypes.PyDLL(None).sleep(_LONG_S)
+        case "stuck":
+            board.beat(rank, Section.EXCHANGE)
+            time.sleep(_LONG_S)
+        case _:
+            _damage(kind, packets[0])
+
+
+def _damage(kind: str, packet: Tensor) -> None:
+    """Damage gradients or loss."""
+    if kind == "nan":
+        packet[0] = torch.nan
+    elif kind == "spike":
+        packet[-2] *= 1000.0
+    else:
+        packet[0] = -packet[0] if packet[0] != 0 else 1e-6
+
+
+def _exhaust_memory() -> None:
+    """Allocate more than this process may have."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
+    kept = [bytearray(32 << 20) for _ in range(1024)]
+    raise RuntimeError(f"chaos: {len(kept)} allocations did not exhaust the memory")
