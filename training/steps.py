@@ -45,9 +45,12 @@ class Watch:
 
     Attributes:
         left_out: steps to go past without learning, known to be bad from an earlier attempt.
+        undivided: leave a step of one worker and one shard to the trainer, which on an accelerator
+            does not wait for the loss.
     """
 
     left_out: frozenset[int] = frozenset()
+    undivided: bool = False
 
     def section(self, section: Section) -> None:
         """A stretch of work begins."""
@@ -147,6 +150,8 @@ def _step(
 ) -> tuple[float | None, bool]:
     """Do one step together with the other workers; return its loss and the wish to stop."""
     watch.section(Section.COMPUTE)
+    if watch.undivided and group.shards == 1:
+        return trainer.train_step(ready[0]), watch.stopping()
     buffers = list(trainer.net.buffers())
     before = [buffer.clone() for buffer in buffers]
     packets: list[Tensor] = []
@@ -174,6 +179,8 @@ def _prepared(trainer: Trainer, batches: Batches, group: Group) -> Iterator[tupl
 
 class _Alone(Watch):
     """A training that looks after itself: checkpoints in the step, an exit after a hang."""
+
+    undivided = True
 
     def __init__(
         self,
