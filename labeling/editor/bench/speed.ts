@@ -1,0 +1,77 @@
+/**
+ * How long the core takes on one sweep, in this process: `npm run speed -- FILE.slpc`.
+ *
+ * Prints medians of the CPU time of this process, which other work on the machine does not change.
+ */
+import { readFileSync } from "node:fs";
+import { decodeSweep, SweepReader } from "../src/core/codec";
+import { fitBox } from "../src/core/fit";
+import { pointsInBox, type Shape } from "../src/core/geometry";
+import { refit } from "../src/core/refit";
+import { indexOf, SweepIndex } from "../src/core/sweep-index";
+import type { Category, Vec3 } from "../src/core/types";
+
+const ROUNDS = 25;
+
+/** Return the median CPU milliseconds of a call. */
+function cost(call: () => unknown): number {
+  const times: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const before = process.cpuUsage();
+    call();
+    const { user, system } = process.cpuUsage(before);
+    times.push((user + system) / 1000);
+  }
+  return times.sort((a, b) => a - b)[ROUNDS >> 1];
+}
+
+function report(what: string, ms: number, more = ""): void {
+  process.stdout.write(`${what.padEnd(44)} ${ms.toFixed(1).padStart(7)} ms  ${more}\n`);
+}
+
+const CARS: Category[] = [
+  { name: "car", color: "#000000", default_size_lwh_m: [4.6, 1.9, 1.7] },
+  { name: "pedestrian", color: "#000000", default_size_lwh_m: [0.7, 0.7, 1.75] },
+];
+
+const bytes = new Uint8Array(readFileSync(process.argv[2]));
+const sweep = decodeSweep(bytes);
+const rate = (ms: number) => `${(sweep.count / ms / 1000).toFixed(1)} million points/s`;
+process.stdout.write(
+  `${sweep.count} points, ${(bytes.length / sweep.count).toFixed(2)} bytes a point\n`,
+);
+
+const first = cost(() => new SweepReader(bytes).readPoints());
+report("decode coordinates and intensity", first, rate(first));
+const all = cost(() => decodeSweep(bytes));
+report("decode everything", all, rate(all));
+report(
+  "index of a sweep, once",
+  cost(() => new SweepIndex(sweep.xyz_m)),
+);
+
+// clicks on points that stand 0.5 to 2 m above the origin's ground, spread over the sweep
+const index = indexOf(sweep);
+const clicks: Vec3[] = [];
+for (let i = 0; i < sweep.count && clicks.length < 200; i += Math.floor(sweep.count / 2000) + 1) {
+  const [x, y, z] = sweep.xyz_m.subarray(3 * i, 3 * i + 3);
+  if (z > 0.5 && z < 2 && Math.hypot(x, y) < 50) clicks.push([x, y, z]);
+}
+const fits = clicks.map((click) => {
+  const before = process.cpuUsage();
+  const fit = fitBox(sweep, click, { categories: CARS });
+  const { user, system } = process.cpuUsage(before);
+  return { ms: (user + system) / 1000, shape: fit?.shape };
+});
+const times = fits.map(({ ms }) => ms).sort((a, b) => a - b);
+const worst = times[Math.floor(times.length * 0.95)];
+report("click to fit", times[times.length >> 1], `${worst.toFixed(1)} ms at the 95th percentile`);
+const shape = fits.find((fit) => fit.shape)?.shape as Shape;
+report(
+  "refit of a box",
+  cost(() => refit(sweep, shape)),
+);
+report(
+  "points in a box, all points looked at",
+  cost(() => pointsInBox(index.xyz_m, shape)),
+);
