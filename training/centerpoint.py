@@ -28,7 +28,7 @@ from training.heads import NUM_CODES, PRIOR, Heads, Inputs, PointInputs
 from training.layers import Residual, conv
 
 _FAR_M: Final = 50.0
-_EPS: Final = 1e-3
+EPS: Final = 1e-3
 _MOMENTUM: Final = 0.1  # 0.01 is wrong for runs of a few hundred steps
 _OFFSETS: Final = 5  # from the pillar's mean (x, y, z) and from its middle (x, y)
 
@@ -127,7 +127,7 @@ class PointNet(nn.Module):
                 self.running_var.lerp_(var.detach(), _MOMENTUM)
         else:
             mean, var = self.running_mean, self.running_var
-        return (x - mean) * (torch.rsqrt(var + _EPS) * self.weight) + self.bias
+        return (x - mean) * (torch.rsqrt(var + EPS) * self.weight) + self.bias
 
 
 class Backbone(nn.Module):
