@@ -165,6 +165,9 @@ export const KEYS: readonly Key[] = [
   key("Tracks", "stand-still", "Shift+G", "stands still where it is now", (app) =>
     tracks.standStill(app.editor),
   ),
+  key("Tracks", "spread", "Shift+R", "same correction in its other prelabels", (app) =>
+    tracks.spread(app.editor),
+  ),
   key("Tracks", "split", "Shift+Y", "split before this frame", (app) => tracks.split(app.editor)),
   key("Tracks", "merge", "Shift+M", "merge with another track", (app) => app.focusField("merge")),
   key("Tracks", "rename", "F2", "rename", (app) => app.focusField("rename")),

@@ -7,6 +7,7 @@ import { Editor } from "./editor";
 import { exposeProbe } from "./probe";
 import { Session } from "./session";
 import { h } from "./ui/dom";
+import { offerOther } from "./ui/recovery";
 import { Status } from "./ui/status";
 import { showTasks } from "./ui/tasks";
 
@@ -23,6 +24,7 @@ async function start(root: HTMLElement): Promise<void> {
   countEffort(session);
   exposeProbe(app);
   if (session.origin !== "") editor.say(session.origin);
+  void offerOther(session, editor);
   document.title = `${session.task.clip.title} – Starloop`;
 }
 

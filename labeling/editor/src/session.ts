@@ -6,7 +6,7 @@ import { openDraftStore } from "./core/draft-store";
 import { Drafts, type SaveStatus } from "./core/drafts";
 import { Model } from "./core/model";
 import type { Annotation, SubmitRequest } from "./core/protocol";
-import { newId } from "./core/recovery";
+import { type Backup, newId } from "./core/recovery";
 import { Effort } from "./core/stats";
 import type { Document } from "./core/types";
 import { annotationOf, type OpenTask } from "./core/wire";
@@ -18,6 +18,8 @@ export class Session {
   private readonly opened = performance.now();
   private readonly submissionId = newId();
   private handedIn: Document | null = null;
+  /** Other unfinished work on the task, which is older. */
+  other: Backup | null = null;
 
   private constructor(
     readonly task: OpenTask,
@@ -31,7 +33,10 @@ export class Session {
     model.subscribe((state, before) => {
       if (state.document !== before.document) this.keepSoon();
     });
-    window.addEventListener("pagehide", () => void this.save());
+    // A page without unsaved changes writes nothing: it may be older than another one's work.
+    window.addEventListener("pagehide", () => {
+      if (this.timer !== undefined) void this.save();
+    });
     host?.attach(() => this.request());
   }
 
@@ -55,9 +60,10 @@ export class Session {
       held.version === task.clip.version &&
       (recovery.annotation === null || held.sequence > drafts.position.sequence);
     const annotation: Annotation | null = fromHost ? held.annotation : recovery.annotation;
-    const model = new Model(task.clip, annotation?.boxes ?? task.prelabels);
+    const model = new Model(task.clip, annotation?.boxes ?? task.prelabels, task.prelabels);
     const source = fromHost ? "label studio" : recovery.source;
     const session = new Session(task, model, new Effort(annotation), drafts, host, ORIGINS[source]);
+    session.other = recovery.other;
     if (recovery.pending !== null) void drafts.resumeSubmit().catch(() => undefined);
     return session;
   }
@@ -92,6 +98,12 @@ export class Session {
     this.timer = undefined;
     this.host?.flush();
     return this.drafts.save(this.annotation());
+  }
+
+  /** The person has decided about the other work. */
+  forgetOther(): Promise<void> {
+    this.other = null;
+    return this.drafts.forgetBackup();
   }
 
   /** After a conflict: put this work above that of the other machine. */

@@ -24,7 +24,7 @@ afterEach(() => {
 /** Return an annotation that is told from others by its time. */
 function work(time_spent_s: number): Annotation {
   const events = { clicks: 0, keys: 0, drags: 0, actions: {}, seconds_by_track: {} };
-  return { format: 1, boxes: [box()], time_spent_s, events };
+  return { format: 1, boxes: [box({ center_xyz_m: [time_spent_s, 0, 1] })], time_spent_s, events };
 }
 
 /** Keeps drafts and answers by the rules of protocol.ts; can be away, or refuse. */
@@ -115,10 +115,23 @@ describe.each([
     const { drafts, recovery } = await Drafts.open(taskOf(server), server, store);
     expect(recovery.annotation).toEqual(work(2));
     expect(recovery.other?.annotation).toEqual(work(1));
+    await drafts.forgetBackup();
+    expect((await Drafts.open(taskOf(server), server, store)).recovery.other).toBeNull();
     expect(one.position.client_id).toBe(two.position.client_id);
     expect(two.position.sequence).toBeGreaterThan(one.position.sequence);
     drafts.close();
   });
+});
+
+test("two mounts with the same boxes leave no backup", async () => {
+  const [server, store] = [new Server(), textStore()];
+  const one = (await Drafts.open(taskOf(server), server, store)).drafts;
+  const two = (await Drafts.open(taskOf(server), server, store)).drafts;
+  await one.save(work(1));
+  await two.save({ ...work(1), time_spent_s: 2 });
+  const { recovery } = await Drafts.open(taskOf(server), server, store);
+  expect(recovery.annotation?.time_spent_s).toBe(2);
+  expect(recovery.other).toBeNull();
 });
 
 describe("the server", () => {

@@ -11,7 +11,7 @@ import { box, drivingClip } from "./support";
 
 function opened(boxes: Box[] = [box()], frames = 6) {
   const time = { ms: 0 };
-  const model = new Model(drivingClip(frames), boxes, () => time.ms);
+  const model = new Model(drivingClip(frames), boxes, [], () => time.ms);
   return { model, time };
 }
 

@@ -24,6 +24,7 @@ import {
   renameTrack,
   setCategory,
   splitTrack,
+  spreadCorrection,
 } from "../src/core/whole-tracks";
 import { box, drivingClip } from "./support";
 
@@ -248,6 +249,29 @@ describe("origin", () => {
     const document = placeBox(predicted, motion, wider);
     expect(allBoxes(document).every(({ origin }) => origin === "prediction-changed")).toBe(true);
   });
+});
+
+test("a correction is spread over the untouched prelabels of the track", () => {
+  const prelabels = [0, 1, 2, 3].map((frame) =>
+    box({ frame, origin: "prediction", yaw_rad: 0.5 * frame, center_xyz_m: [10 + frame, 2, 1] }),
+  );
+  const touched = { ...prelabels[3], center_xyz_m: [20, 2, 1] as Vec3 };
+  const corrected = { ...prelabels[1], yaw_rad: 0.6, center_xyz_m: [11.2, 2.3, 1.1] as Vec3 };
+  const shift = toBox(prelabels[1], corrected.center_xyz_m);
+  const before = [touched, corrected].reduce(
+    (document, b) => placeBox(document, motion, b),
+    documentOf(prelabels, FRAMES),
+  );
+  const after = spreadCorrection(before, "1", 1, prelabels[1]);
+  for (const frame of [0, 2]) {
+    const b = boxAt(after, "1", frame)!;
+    const moved = toBox(prelabels[frame], b.center_xyz_m);
+    for (let i = 0; i < 3; i++) expect(moved[i]).toBeCloseTo(shift[i], 9);
+    expect(b.yaw_rad - prelabels[frame].yaw_rad).toBeCloseTo(0.1, 9);
+    expect(b.origin).toBe("prediction-changed");
+  }
+  expect(boxAt(after, "1", 3)).toBe(boxAt(before, "1", 3));
+  expect(boxAt(after, "1", 1)).toBe(boxAt(before, "1", 1));
 });
 
 describe("the next frame", () => {

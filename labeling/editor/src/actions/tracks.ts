@@ -3,7 +3,13 @@
 import { boxAt, keyFramesOf, spanOf, trackOf, withTrack } from "../core/document";
 import { setKeyFrame, show } from "../core/tracks";
 import type { Box, Document } from "../core/types";
-import { makeStatic, mergeTracks, renameTrack, splitTrack } from "../core/whole-tracks";
+import {
+  makeStatic,
+  mergeTracks,
+  renameTrack,
+  splitTrack,
+  spreadCorrection,
+} from "../core/whole-tracks";
 import type { Editor } from "../editor";
 
 /** Attribute of prelabels that a person has agreed to as they are. */
@@ -115,6 +121,20 @@ export function standStill(editor: Editor): void {
   const { selected, motion, frame } = editor.model;
   if (selected === null) return;
   editor.edit("stand still", (document) => makeStatic(document, motion, selected, frame));
+}
+
+/** Move the other untouched prelabels of the selected track as the one of this frame was. */
+export function spread(editor: Editor): void {
+  const { selected, frame } = editor.model;
+  if (selected === null) return;
+  const prelabel = editor.model.prelabel(selected, frame);
+  if (prelabel === null) {
+    editor.say(`track ${selected} has no prelabel in this frame`, "error");
+    return;
+  }
+  editor.edit("same correction", (document) =>
+    spreadCorrection(document, selected, frame, prelabel),
+  );
 }
 
 /** Give the selected track another name. */

@@ -102,6 +102,11 @@ export class Drafts {
     return written;
   }
 
+  /** The person has decided about the other work that was found: it is not offered again. */
+  async forgetBackup(): Promise<void> {
+    await this.change({ backup: null });
+  }
+
   /** After a conflict: put the work of this browser above that of the other machine. */
   async keepMine(): Promise<void> {
     if (this.now.state !== "conflict" || !this.record.annotation) return;
@@ -195,7 +200,8 @@ export class Drafts {
   /** Return the record with this work on top of it; work of another mount becomes the backup. */
   private above(record: LocalRecord, seen: LocalRecord, annotation: Annotation): LocalRecord {
     const overtaken = record.sequence > seen.sequence && record.mount_id !== this.mountId;
-    const loser = overtaken ? record.annotation : null;
+    const differs = JSON.stringify(record.annotation?.boxes) !== JSON.stringify(annotation.boxes);
+    const loser = overtaken && differs ? record.annotation : null;
     return {
       ...record,
       annotation,

@@ -41,11 +41,13 @@ export class Model {
 
   /**
    * @param boxes where to start from: the draft, the last answer, or the prelabels.
+   * @param prelabels what the model said, also where the work goes on from a draft.
    * @throws EditError if a box is outside the clip or doubled.
    */
   constructor(
     readonly clip: Clip,
     boxes: readonly Box[],
+    private readonly prelabels: readonly Box[] = [],
     clock?: () => number,
   ) {
     this.motion = motionOf(clip);
@@ -90,6 +92,11 @@ export class Model {
 
   category(name: string): Category | undefined {
     return this.clip.categories.find((category) => category.name === name);
+  }
+
+  /** What the model said of a track in a frame, or null. */
+  prelabel(trackId: string, frame: number): Box | null {
+    return this.prelabels.find((box) => box.track_id === trackId && box.frame === frame) ?? null;
   }
 
   /**

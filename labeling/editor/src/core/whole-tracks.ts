@@ -10,9 +10,10 @@ import {
   withoutTrack,
   withTrack,
 } from "./document";
+import { toBox } from "./geometry";
 import { fromMap, type Motion, toMap } from "./motion";
 import { wrapAngle } from "./pose";
-import { anchored, placeBox } from "./tracks";
+import { anchored, moved, placeBox } from "./tracks";
 import type { Box, Document, Track } from "./types";
 
 export function deleteTrack(document: Document, trackId: string): Document {
@@ -115,6 +116,29 @@ export function makeStatic(
   return changeAll(document, trackId, (old) =>
     old.frame === frame ? old : { ...old, ...placedAt(fromMap(motion, pose, old.frame, box)) },
   );
+}
+
+/**
+ * Move and turn the other untouched prelabels of a track as the one of `frame` was.
+ *
+ * A model errs alike from frame to frame; the move is taken along the box's own axes.
+ *
+ * @param prelabel what the box of `frame` was before.
+ */
+export function spreadCorrection(
+  document: Document,
+  trackId: string,
+  frame: number,
+  prelabel: Box,
+): Document {
+  const box = boxAt(document, trackId, frame);
+  if (!box) throw new EditError(`track ${trackId} has no box in frame ${frame}`);
+  const shift = toBox(prelabel, box.center_xyz_m);
+  const turn = wrapAngle(box.yaw_rad - prelabel.yaw_rad);
+  return changeAll(document, trackId, (old) => {
+    if (old.frame === frame || old.origin !== "prediction") return old;
+    return { ...old, center_xyz_m: moved(old, shift), yaw_rad: wrapAngle(old.yaw_rad + turn) };
+  });
 }
 
 function placedAt({ center_xyz_m, yaw_rad, size_lwh_m }: Box): Partial<Box> {
