@@ -40,6 +40,8 @@ export class App {
   private readonly inspector: Inspector;
   private readonly objects: Objects;
   private readonly panels: readonly { update(): void }[];
+  /** Panels of many rows: they wait until a box in hand is let go. */
+  private readonly longPanels: readonly { update(): void }[];
   private readonly area = h("div", { className: "views", data: { large: "perspective" } });
   private readonly toast = h("div", { className: "toast", hidden: true, role: "status" });
   private readonly hint = h("div", { className: "hint", hidden: true });
@@ -77,7 +79,8 @@ export class App {
     root.className = "app";
     root.replaceChildren(bar, stage, side, timeline.element);
     this.shortcuts = new Shortcuts(document.body, editor.clip.categories);
-    this.panels = [toolbar, legend, this.inspector, this.objects, this.cameras, timeline];
+    this.panels = [toolbar, legend, this.inspector, this.cameras];
+    this.longPanels = [this.objects, timeline];
     this.stage = new Stage(
       stage,
       this.views,
@@ -232,6 +235,7 @@ export class App {
   private update(): void {
     const { editor } = this;
     for (const panel of this.panels) panel.update();
+    if (!this.pointer.holding) for (const panel of this.longPanels) panel.update();
     this.toast.hidden = editor.message === null;
     if (editor.message !== null) {
       setText(this.toast, editor.message.text);

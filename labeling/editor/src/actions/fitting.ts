@@ -1,7 +1,7 @@
 /** Boxes that come from the points: a click, a drawn rectangle, the ground, the next frame. */
 
 import { boxAt } from "../core/document";
-import { autoHeight, fitBox, snapToGround } from "../core/fit";
+import { autoHeight, type Fit, fitBox, snapToGround } from "../core/fit";
 import { bevIou, type Shape } from "../core/geometry";
 import { findGround, groundAt } from "../core/ground";
 import { headingHint } from "../core/heading";
@@ -28,26 +28,27 @@ const lastFit = new WeakMap<Editor, { box: Box | null; point: Vec3 }>();
 
 /** Fit the selected box anew as a thing of another category; returns whether it was a fresh fit. */
 export function fitAgainAs(editor: Editor, category: string): boolean {
-  const { cloud, clip } = editor;
   const box = editor.model.selectedBox;
   const last = lastFit.get(editor);
-  if (cloud === null || box === null || box !== last?.box) return false;
-  const fit = fitBox(cloud, last.point, { categories: clip.categories, category });
+  if (box === null || box !== last?.box) return false;
+  const fit = fitTo(editor, last.point, category);
   if (fit === null) return false;
   reshape(editor, "category", { ...box, category }, fit.shape);
   lastFit.set(editor, { box: editor.model.selectedBox, point: last.point });
   return true;
 }
 
+/** Return the box of the object at a point; it heads as its neighbours do. */
+function fitTo(editor: Editor, point: Vec3, category: string | null): Fit | null {
+  const { cloud, clip } = editor;
+  const others = editor.model.boxes.filter((box) => box.track_id !== editor.model.selected);
+  const yawHint = headingHint(others, point[0], point[1]);
+  return cloud && fitBox(cloud, point, { categories: clip.categories, category, yawHint });
+}
+
 /** Make a box around the object that a point belongs to. */
 export function fitAt(editor: Editor, point: Vec3): void {
-  const { cloud, clip, category } = editor;
-  if (cloud === null) {
-    editor.say("the points of this frame are not here yet", "error");
-    return;
-  }
-  const yawHint = headingHint(editor.model.boxes, point[0], point[1]);
-  const fit = fitBox(cloud, point, { categories: clip.categories, category, yawHint });
+  const fit = fitTo(editor, point, editor.category);
   if (fit === null) {
     editor.say("nothing stands there", "error");
     return;

@@ -166,7 +166,9 @@ export class Timeline {
 }
 
 const inOrder = (a: Track, b: Track) =>
-  a.category.localeCompare(b.category) || a.track_id.localeCompare(b.track_id);
+  compare(a.category, b.category) || compare(a.track_id, b.track_id);
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 function drawDiamond(
   ink: CanvasRenderingContext2D,
