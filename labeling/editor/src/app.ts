@@ -37,6 +37,7 @@ export class App {
   submitting = false;
   private readonly orthos: readonly OrthoView[];
   private readonly pointer: Pointer;
+  private readonly legend: Legend;
   private readonly inspector: Inspector;
   private readonly objects: Objects;
   private readonly panels: readonly { update(): void }[];
@@ -66,20 +67,20 @@ export class App {
     this.views = [this.perspective, ...this.orthos];
     this.pointer = new Pointer(editor, this.views, this.perspective, redraw);
     const pictures = new Pictures(editor);
-    const legend = new Legend(editor);
+    this.legend = new Legend(editor);
     const timeline = new Timeline(editor);
     this.cameras = new Cameras(editor);
     this.inspector = new Inspector(this);
     this.objects = new Objects(editor);
     const toolbar = new Toolbar(this, bar, status);
     const large = h("div", { className: "large-place" });
-    large.append(this.cameras.element, legend.element, this.hint);
+    large.append(this.cameras.element, this.legend.element, this.hint);
     this.area.append(large);
     side.append(this.inspector.element, this.objects.element);
     root.className = "app";
     root.replaceChildren(bar, stage, side, timeline.element);
     this.shortcuts = new Shortcuts(document.body, editor.clip.categories);
-    this.panels = [toolbar, legend, this.inspector, this.cameras];
+    this.panels = [toolbar, this.legend, this.inspector, this.cameras];
     this.longPanels = [this.objects, timeline];
     this.stage = new Stage(
       stage,
@@ -110,7 +111,13 @@ export class App {
     const at = model.selected === null ? -1 : ids.indexOf(model.selected);
     const next = at < 0 && step < 0 ? ids.length - 1 : (at + step + ids.length) % ids.length;
     model.select(ids[next]);
-    if (model.selectedBox !== null) this.perspective.lookAt(model.selectedBox.center_xyz_m);
+    this.lookAtSelected();
+  }
+
+  /** Bring the selected box into the middle of the large view. */
+  lookAtSelected(): void {
+    const box = this.editor.model.selectedBox;
+    if (box !== null) this.perspective.lookAt(box.center_xyz_m);
   }
 
   /** Let go of one thing after the other: a drag, a large image, a tool, the selection. */
@@ -171,8 +178,10 @@ export class App {
     this.editor.setLook({ pointSize });
   }
 
-  focusField(field: "rename" | "merge" | "filter"): void {
+  /** Put the keyboard into a field of a panel. */
+  focusField(field: "rename" | "merge" | "numbers" | "filter" | "ramp"): void {
     if (field === "filter") this.objects.focus();
+    else if (field === "ramp") this.legend.focus();
     else if (this.editor.model.selectedBox !== null) this.inspector.focus(field);
   }
 
@@ -254,12 +263,8 @@ export class App {
 
   private press(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
-    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName);
-    if (typing && (event.key === "Escape" || event.key === "Enter")) target.blur();
-    if (typing && (target as HTMLInputElement).type !== "range") return;
+    if (belongsTo(target, event)) return;
     if (document.querySelector("dialog[open]") !== null && event.key !== "?") return;
-    // A focused button is pressed by Enter and Space; Tab in the panel goes on from field to field.
-    if (target.tagName === "BUTTON" && ["Enter", " ", "Tab"].includes(event.key)) return;
     const found = commandOf(event);
     if (found === null) return;
     event.preventDefault();
@@ -271,6 +276,16 @@ export class App {
       this.editor.say(error.message, "error");
     }
   }
+}
+
+/** Whether a key is for the field or button that has the focus. */
+function belongsTo(target: HTMLElement, event: KeyboardEvent): boolean {
+  const plain = !event.ctrlKey && !event.metaKey;
+  if (target.tagName === "BUTTON") return plain && ["Enter", " ", "Tab"].includes(event.key);
+  if (!/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return false;
+  if (event.key === "Escape" || event.key === "Enter") target.blur();
+  const slider = (target as HTMLInputElement).type === "range";
+  return slider ? /^(Arrow|Home|End|Page|Tab|Escape)/.test(event.key) : true;
 }
 
 const TITLES = { top: "Top", side: "Side", front: "Front" };

@@ -118,6 +118,9 @@ export const KEYS: readonly Key[] = [
   key("Size and fit", "default-size", "Y", "usual size of the category", (app) =>
     boxes.useDefaultSize(app.editor),
   ),
+  key("Size and fit", "type", "Shift+R", "type size, place, heading (Tab: next)", (app) =>
+    app.focusField("numbers"),
+  ),
   key("Size and fit", "refit", "R", "fit to the points again", (app) => refitSelected(app.editor)),
   key("Size and fit", "ground", "G", "put on the ground", (app) => putOnGround(app.editor)),
   key("Size and fit", "height", "H", "bottom and top from the points", (app) =>
@@ -141,9 +144,10 @@ export const KEYS: readonly Key[] = [
     (app) => boxes.remove(app.editor, true),
   ),
 
-  key("Prelabels", "accept", "Enter", "accept the track, go to the next", (app) =>
-    tracks.accept(app.editor),
-  ),
+  key("Prelabels", "accept", "Enter", "accept the track, go to the next", (app) => {
+    tracks.accept(app.editor);
+    app.lookAtSelected();
+  }),
   key("Prelabels", "accept-all", "Shift+Enter", "accept all", (app) =>
     tracks.acceptAll(app.editor),
   ),
@@ -200,6 +204,7 @@ export const KEYS: readonly Key[] = [
   key("View", "camera-large", "Shift+Space", "enlarge a camera image", (app) =>
     app.cameras.enlargeNext(),
   ),
+  key("View", "ramp", "\\", "ends of the colour ramp (arrows)", (app) => app.focusField("ramp")),
   key("View", "filter", "/", "show and hide categories", (app) => app.focusField("filter")),
 
   key("Work", "undo", "Ctrl+Z", "undo", (app) => app.editor.model.undo()),

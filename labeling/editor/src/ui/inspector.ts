@@ -77,10 +77,9 @@ export class Inspector {
   }
 
   /** Put the keyboard into a field. */
-  focus(field: "rename" | "merge"): void {
-    const input = field === "rename" ? this.track : this.others;
-    input.focus();
-    if (field === "rename") this.track.select();
+  focus(field: "rename" | "merge" | "numbers"): void {
+    if (field === "merge") this.others.focus();
+    else (field === "rename" ? this.track : this.numbers[0].input).select();
   }
 
   private listOthers(box: Box): void {

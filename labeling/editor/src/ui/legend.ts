@@ -58,6 +58,11 @@ export class Legend {
     for (const { name } of editor.clip.categories) this.chips.append(this.chip(name));
   }
 
+  /** Put the keyboard on the ends of the ramp. */
+  focus(): void {
+    (this.ramp.hidden ? this.mode : this.low).focus();
+  }
+
   update(): void {
     const { mode, ranges } = this.editor.look;
     this.mode.value = mode;

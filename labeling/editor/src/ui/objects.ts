@@ -61,7 +61,10 @@ export class Objects {
       h("span", { className: "quiet number" }),
       h("span", { className: "quiet number" }),
     );
-    row.addEventListener("click", () => this.editor.model.select(row.dataset.track ?? null));
+    row.addEventListener("click", () => {
+      this.editor.model.select(row.dataset.track ?? null);
+      row.blur(); // the keyboard belongs to the box
+    });
     row.addEventListener("pointerenter", () => this.editor.hover(row.dataset.track ?? null));
     row.addEventListener("pointerleave", () => this.editor.hover(null));
     this.list.append(row);
@@ -96,7 +99,8 @@ export class Objects {
     swatch.style.background = css(this.editor.colorOf(name));
     const element = h("button", { data: { category: name } }, swatch, name.replaceAll("_", " "));
     element.title = `show or hide ${name}`;
-    element.addEventListener("click", () => {
+    element.addEventListener("click", (event) => {
+      if (event.detail > 0) element.blur(); // pressed with the mouse
       const hidden = new Set(this.editor.look.hidden);
       if (!hidden.delete(name)) hidden.add(name);
       this.editor.setLook({ hidden });
