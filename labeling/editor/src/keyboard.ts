@@ -118,7 +118,7 @@ export const KEYS: readonly Key[] = [
   key("Size and fit", "default-size", "Y", "usual size of the category", (app) =>
     boxes.useDefaultSize(app.editor),
   ),
-  key("Size and fit", "type", "Shift+R", "type size, place, heading (Tab: next)", (app) =>
+  key("Size and fit", "type", "F4", "type size, place, heading (Tab: next)", (app) =>
     app.focusField("numbers"),
   ),
   key("Size and fit", "refit", "R", "fit to the points again", (app) => refitSelected(app.editor)),
