@@ -29,6 +29,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 _BANK_FRAMES: Final = 512  # of a dataset that is not in memory, objects to paste come from so many
+_MAKERS: Final = 3  # batches that are joined and sent to the device at the same time
 _PASTE_UNTIL: Final = 0.8
 
 
@@ -179,29 +180,37 @@ class Batches:
 
         What goes wrong with a frame is raised here, and names the frame and its object.
         """
+        return self.measured(self._ahead(start, stop, prepare), self._part.stop - self._part.start)
+
+    def measured(self, batches: Iterator[_T], samples: int) -> Iterator[_T]:
+        """Yield batches of so many samples; what is waited for them goes to `stats`."""
         self.stats = stats = DataStats()
+        begun = time.perf_counter()
+        for number, batch in enumerate(batches):
+            waited = time.perf_counter() - begun
+            if number == 0:
+                stats.first_s = waited
+            yield batch
+            now = time.perf_counter()
+            if number > 0:
+                stats.samples += samples
+                stats.wait_s += waited
+                stats.busy_s += now - begun - waited
+            begun = now
+
+    def _ahead(self, start: int, stop: int, prepare: Callable[[AnyBatch], _T]) -> Iterator[_T]:
         readers = ThreadPoolExecutor(max(1, self._threads), "frames")
-        makers = ThreadPoolExecutor(1, "batches")
+        makers = ThreadPoolExecutor(min(_MAKERS, self._depth) if self._threads else 1, "batches")
         coming: list[Future[_T]] = []
         wanted = iter(range(start, stop))
-        begun = time.perf_counter()
         try:
-            for step in range(start, stop):
+            for _ in range(start, stop):
                 while len(coming) < self._depth and (more := next(wanted, None)) is not None:
                     coming.append(makers.submit(self._make(more, readers, prepare)))
                 ready = coming.pop(0).result()
                 if (more := next(wanted, None)) is not None:
                     coming.append(makers.submit(self._make(more, readers, prepare)))
-                waited = time.perf_counter() - begun
-                if step == start:
-                    stats.first_s = waited
                 yield ready
-                now = time.perf_counter()
-                if step > start:
-                    stats.samples += self._part.stop - self._part.start
-                    stats.wait_s += waited
-                    stats.busy_s += now - begun - waited
-                begun = now
         finally:
             makers.shutdown(wait=True, cancel_futures=True)
             readers.shutdown(wait=True, cancel_futures=True)

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scene.box import Boxes
@@ -50,7 +51,7 @@ class Sample(NamedTuple):
     """
 
     points: Float32
-    owner: Int64
+    owner: NDArray[np.int16]
     boxes: Float32
     labels: Int64
     seen: Mask
@@ -66,15 +67,15 @@ class RawBatch:
 
     Attributes:
         points, owner: (N, 4 or 5) and (N,) of all frames, one after the other.
-        frame: (N,) int64.
+        frame: (N,) int16.
         boxes: (B, M, 9); labels: (B, M) int64, -1 for padding; seen, pasted: (B, M) bool.
         draws: (B, 6); light: (B,); moves: (B, M, 3).
         extent_cells: no box reaches further from its centre than so many cells of the heat map.
     """
 
     points: Float32
-    owner: Int64
-    frame: Int64
+    owner: NDArray[np.int16]
+    frame: NDArray[np.int16]
     boxes: Float32
     labels: Int64
     seen: Mask
@@ -100,13 +101,13 @@ def draw_sample(
     """Decide what happens to a frame."""
     boxes = boxes.take(np.isin(boxes.category, config.categories))
     own = len(boxes)
-    clouds, owners = [points], [np.full(len(points), -1)]
+    clouds, owners = [points], [np.full(len(points), -1, np.int16)]
     if bank is not None:
         for cut, box in _choose(boxes, config, rng, bank):
             clouds.append(cut)
-            owners.append(np.full(len(cut), len(boxes)))
+            owners.append(np.full(len(cut), len(boxes), np.int16))
             boxes = Boxes.concatenate([boxes, box])
-    points, owner = np.concatenate(clouds), np.concatenate(owners).astype(np.int64)
+    points, owner = np.concatenate(clouds), np.concatenate(owners)
     if len(points) > config.max_points:
         kept = np.sort(rng.permutation(len(points))[: config.max_points])
         points, owner = points[kept], owner[kept]
@@ -148,7 +149,7 @@ def join_samples(samples: Sequence[Sample], config: TrainConfig) -> RawBatch:
     return RawBatch(
         np.concatenate([sample.points for sample in samples]),
         np.concatenate([sample.owner for sample in samples]),
-        np.repeat(np.arange(count, dtype=np.int64), [len(s.points) for s in samples]),
+        np.repeat(np.arange(count, dtype=np.int16), [len(s.points) for s in samples]),
         boxes, labels, seen, pasted,
         np.stack([sample.draws for sample in samples]),
         np.array([sample.light for sample in samples], dtype=np.float32),
@@ -187,6 +188,7 @@ def vary_and_aim(
             batch.pasted, batch.draws, batch.light, batch.moves,
         )
     )  # fmt: skip
+    frame = frame.long()  # sent in few bytes
     if device.type != "cpu":
         rows = -len(points) % _PAD_POINTS
         points = F.pad(points, (0, 0, 0, rows))

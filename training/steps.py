@@ -15,6 +15,7 @@ from scene.errors import TrainError
 from storage.store import ObjectStore
 from training.checkpoint import newest_checkpoint, save_checkpoint
 from training.data import Batches
+from training.feed import Feed
 from training.loop import Prepared, Trainer
 from training.parallel import Group, Outcome, copy_all, pack
 
@@ -171,10 +172,14 @@ def _step(
 
 
 def _prepared(trainer: Trainer, batches: Batches, group: Group) -> Iterator[tuple[Prepared, ...]]:
-    """Yield the prepared shards of this worker, step by step."""
+    """Yield the prepared shards of this worker, step by step; `batches.stats` says how long."""
     start, stop = trainer.step, trainer.config.iterations
     parts = [batches.part(shard, group.shards) for shard in group.mine]
-    yield from zip(*(part.ahead(start, stop, trainer.prepare) for part in parts), strict=True)
+    feed = Feed(trainer.prepare, trainer.device)
+    shards = zip(*(part.ahead(start, stop, feed.prepare) for part in parts), strict=True)
+    samples = trainer.config.batch_size * len(parts) // group.shards
+    for ready in batches.measured(shards, samples):
+        yield tuple(feed.take(fed) for fed in ready)
 
 
 class _Alone(Watch):
