@@ -23,6 +23,12 @@ async function start(root: HTMLElement): Promise<void> {
   session.onStatus((save) => status.show(save));
   countEffort(session);
   exposeProbe(app);
+  const notice = h("div", { className: "notice", role: "alert", hidden: true });
+  root.append(notice);
+  session.onHostStatus((host) => {
+    notice.hidden = host.kind === "ready";
+    notice.textContent = host.kind === "ready" ? "" : host.why;
+  });
   if (session.origin !== "") editor.say(session.origin);
   void offerOther(session, editor);
   document.title = `${session.task.clip.title} – Starloop`;

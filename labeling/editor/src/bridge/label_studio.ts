@@ -13,8 +13,9 @@
  *   host.read()                                              // work that Label Studio holds
  *   host.attach(() => request)                               // and `host.changed()` after each edit
  *   host.onStatus((status) => show(status))
+ *   host.submit()                                            // presses its Submit
  */
-import { type Annotation, API, type SubmitReply, type SubmitRequest } from "../core/protocol";
+import type { Annotation, SubmitRequest } from "../core/protocol";
 
 const TAG = "cuboids";
 const OBJECT = "clip";
@@ -57,6 +58,8 @@ interface SelectedAnnotation {
   readonly names: { get(name: string): unknown };
 }
 interface Store {
+  submitAnnotation?: () => void;
+  updateAnnotation?: () => void;
   readonly annotationStore: { readonly selected?: SelectedAnnotation };
   readonly task?: { readonly id?: number | string; readonly data?: unknown };
 }
@@ -156,8 +159,10 @@ export class LabelStudioHost {
     this.look();
     const tag = this.tag();
     if (!tag || this.shown.kind !== "ready") return false;
-    const text = JSON.stringify(this.current());
-    if (text === this.written) return true;
+    const request = this.current();
+    const work = JSON.stringify([request.sequence, request.annotation.boxes]);
+    if (work === this.written) return true; // the clock alone is no change
+    const text = JSON.stringify(request);
     try {
       if (tag.result) tag.result.setValue([text]);
       else tag.addText(text);
@@ -169,47 +174,57 @@ export class LabelStudioHost {
       this.tell({ kind: "fallback", why: `Label Studio did not take the work: ${String(error)}` });
       return false;
     }
-    this.written = text;
+    this.written = work;
     return true;
   }
 
   /**
-   * Submit without Label Studio's button: into our own bucket first, where it is safe, then as an
-   * annotation of the task. Sent again after a lost answer it is one answer: both carry the same id.
-   *
-   * @throws Error if not even our own server took it.
+   * Press Label Studio's own Submit (or Update, for an annotation that it has already); returns
+   * whether that was possible. It then stores the work with author and lead time.
    */
-  async submit(request: SubmitRequest): Promise<SubmitReply> {
-    const body = JSON.stringify(request);
-    const saved = await fetch(`${API}/tasks/${this.taskId}/submit`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body,
-    });
-    if (!saved.ok) throw new Error(`not saved (${saved.status}): ${await saved.text()}`);
-    const reply = (await saved.json()) as SubmitReply;
-    await this.annotate(request.submission_id, body, request.lead_time_s).catch(() => undefined);
-    return reply;
+  submit(): boolean {
+    if (!this.flush()) return false;
+    try {
+      const store = this.store();
+      const press = this.annotation()?.pk ? store?.updateAnnotation : store?.submitAnnotation;
+      if (typeof press !== "function") throw new Error("its store has no submit");
+      press.call(store);
+      return true;
+    } catch (error) {
+      this.tell({ kind: "fallback", why: `Label Studio's Submit is not known: ${String(error)}` });
+      return false;
+    }
   }
 
-  /** Make an annotation of the task in Label Studio's own API, unless it is there. */
-  private async annotate(submissionId: string, text: string, lead: number): Promise<void> {
+  /**
+   * Make an annotation of the task through Label Studio's own API, unless it is there: for work
+   * that was submitted to our own server because `submit` was not possible. Both carry the same
+   * submission id, so they are one answer. Returns whether Label Studio has it; our server has it
+   * in any case.
+   */
+  async annotate(request: SubmitRequest): Promise<boolean> {
     const number = this.taskNumber();
-    if (number === null) return;
-    const there = await fetch(`/api/tasks/${number}/annotations/`);
-    if (there.ok && (await there.text()).includes(submissionId)) return;
-    const result = {
-      id: TAG,
-      from_name: TAG,
-      to_name: OBJECT,
-      type: "textarea",
-      value: { text: [text] },
-    };
-    await fetch(`/api/tasks/${number}/annotations/`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ result: [result], lead_time: lead }),
-    });
+    if (number === null) return false;
+    const url = `/api/tasks/${number}/annotations/`;
+    try {
+      const there = await fetch(url);
+      if (there.ok && (await there.text()).includes(request.submission_id)) return true;
+      const result = {
+        id: TAG,
+        from_name: TAG,
+        to_name: OBJECT,
+        type: "textarea",
+        value: { text: [JSON.stringify(request)] },
+      };
+      const made = await fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ result: [result], lead_time: request.lead_time_s }),
+      });
+      return made.ok;
+    } catch {
+      return false; // the next fetch of answers takes the copy on our own server
+    }
   }
 
   /** The task's number, of the store or, where that is not as expected, of the page's address. */
