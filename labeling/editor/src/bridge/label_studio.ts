@@ -129,6 +129,7 @@ export class LabelStudioHost {
    */
   attach(current: () => SubmitRequest): void {
     this.current = current;
+    window.focus(); // keys are for the editor until somebody clicks elsewhere
     const flush = () => this.flush();
     window.addEventListener("blur", flush);
     window.addEventListener("pagehide", flush);
