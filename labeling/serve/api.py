@@ -159,6 +159,7 @@ def _document(clips: ClipStore, task: ClipTask, labeller: str) -> dict[str, Any]
     ]
     return {
         "task_id": task.task_id,
+        "labeller": labeller,
         "title": task.title,
         "version": task.version,
         "categories": categories(),

@@ -11,6 +11,7 @@ import { box } from "./support";
 const EYE = [0, 1, 2, 3].map((i) => [0, 1, 2, 3].map((k) => (i === k ? 1 : 0)));
 const TASK: TaskJson = {
   task_id: "t1",
+  labeller: "editor:1",
   title: "a drive",
   version: "1",
   categories: [{ name: "car", color: "#56b4e9", default_size_lwh_m: [4.6, 1.9, 1.7] }],

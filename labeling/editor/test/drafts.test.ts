@@ -67,7 +67,14 @@ class Server implements DraftServer {
 
 function taskOf(server: Server | null, part: Partial<OpenTask> = {}): OpenTask {
   const draft = server?.draft ?? null;
-  return { clip: drivingClip(2), prelabels: [], annotation: null, draft, ...part };
+  return {
+    clip: drivingClip(2),
+    labeller: "editor:1",
+    prelabels: [],
+    annotation: null,
+    draft,
+    ...part,
+  };
 }
 
 function textStore(): TextDraftStore {
@@ -293,6 +300,17 @@ describe("an answer", () => {
     await seconds(2);
     expect(server.draft?.annotation).toEqual(work(8));
   });
+});
+
+test("two people who share a browser do not see each other's work", async () => {
+  const store = textStore();
+  const [hers, his] = [new Server(), new Server()];
+  const first = await Drafts.open(taskOf(hers), hers, store);
+  await first.drafts.save(work(1));
+  const second = await Drafts.open(taskOf(his, { labeller: "editor:2" }), his, store);
+  expect(second.recovery.source).toBe("prelabels");
+  expect(second.recovery.other).toBeNull();
+  expect(second.drafts.position.client_id).not.toBe(first.drafts.position.client_id);
 });
 
 test("work on another version of the task is no start, and is not lost", async () => {

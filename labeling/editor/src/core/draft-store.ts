@@ -1,9 +1,10 @@
 /** Where unsaved work is kept in the browser: IndexedDB, or localStorage where that is refused. */
 import type { Annotation, SubmitRequest } from "./protocol";
 
-/** What this browser keeps of one task; shared by all mounts of the page in it. */
+/** What this browser keeps of one person's work on one task; shared by all its mounts of the page. */
 export interface LocalRecord {
-  readonly task_id: string;
+  /** Of `keyOf`. */
+  readonly key: string;
   readonly version: string;
   readonly client_id: string;
   /** Of the last local save. */
@@ -22,18 +23,23 @@ export interface LocalRecord {
   readonly backup: { readonly annotation: Annotation; readonly saved_at_ms: number } | null;
 }
 
+/** Return under what the work of a person on a task is kept: people may share a browser. */
+export function keyOf(taskId: string, labeller: string): string {
+  return `${taskId}/${labeller}`;
+}
+
 export interface DraftStore {
-  read(taskId: string): Promise<LocalRecord | null>;
+  read(key: string): Promise<LocalRecord | null>;
   /** Read and write as one step that no other mount comes between; returns what was written. */
-  update(taskId: string, change: (record: LocalRecord | null) => LocalRecord): Promise<LocalRecord>;
+  update(key: string, change: (record: LocalRecord | null) => LocalRecord): Promise<LocalRecord>;
 }
 
 /** Keeps records as JSON under names, as `localStorage` does. */
 export class TextDraftStore implements DraftStore {
   constructor(private readonly storage: Pick<Storage, "getItem" | "setItem">) {}
 
-  async read(taskId: string): Promise<LocalRecord | null> {
-    const text = this.storage.getItem(name(taskId));
+  async read(key: string): Promise<LocalRecord | null> {
+    const text = this.storage.getItem(name(key));
     if (text === null) return null;
     try {
       return JSON.parse(text) as LocalRecord;
@@ -43,11 +49,11 @@ export class TextDraftStore implements DraftStore {
   }
 
   async update(
-    taskId: string,
+    key: string,
     change: (record: LocalRecord | null) => LocalRecord,
   ): Promise<LocalRecord> {
-    const record = change(await this.read(taskId));
-    this.storage.setItem(name(taskId), JSON.stringify(record));
+    const record = change(await this.read(key));
+    this.storage.setItem(name(key), JSON.stringify(record));
     return record;
   }
 }
@@ -59,26 +65,22 @@ export class IndexedDraftStore implements DraftStore {
   /** @throws if the browser refuses, as in some private windows. */
   static async open(factory: IDBFactory): Promise<IndexedDraftStore> {
     const request = factory.open("starloop-editor", 1);
-    request.onupgradeneeded = () =>
-      request.result.createObjectStore("drafts", { keyPath: "task_id" });
+    request.onupgradeneeded = () => request.result.createObjectStore("drafts", { keyPath: "key" });
     return new IndexedDraftStore(await finished(request));
   }
 
-  async read(taskId: string): Promise<LocalRecord | null> {
+  async read(key: string): Promise<LocalRecord | null> {
     const drafts = this.database.transaction("drafts").objectStore("drafts");
-    return (await finished<LocalRecord | undefined>(drafts.get(taskId))) ?? null;
+    return (await finished<LocalRecord | undefined>(drafts.get(key))) ?? null;
   }
 
-  update(
-    taskId: string,
-    change: (record: LocalRecord | null) => LocalRecord,
-  ): Promise<LocalRecord> {
+  update(key: string, change: (record: LocalRecord | null) => LocalRecord): Promise<LocalRecord> {
     return new Promise((resolve, reject) => {
       const transaction = this.database.transaction("drafts", "readwrite");
       const drafts = transaction.objectStore("drafts");
       let record: LocalRecord;
       let problem: unknown = null;
-      const request: IDBRequest<LocalRecord | undefined> = drafts.get(taskId);
+      const request: IDBRequest<LocalRecord | undefined> = drafts.get(key);
       request.onsuccess = () => {
         try {
           record = change(request.result ?? null);
@@ -110,6 +112,6 @@ function finished<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-function name(taskId: string): string {
-  return `starloop-editor/${taskId}`;
+function name(key: string): string {
+  return `starloop-editor/${key}`;
 }

@@ -8,7 +8,7 @@
  * elsewhere writes nothing over it.
  */
 import { ApiError } from "./api";
-import type { DraftStore, LocalRecord } from "./draft-store";
+import { type DraftStore, keyOf, type LocalRecord } from "./draft-store";
 import type { Annotation, DraftReply, DraftRequest, SubmitReply, SubmitRequest } from "./protocol";
 import { newId, type Recovery, recover } from "./recovery";
 import type { OpenTask } from "./wire";
@@ -46,6 +46,7 @@ const LONGEST_RETRY_MS = 30_000;
 
 export class Drafts {
   private readonly taskId: string;
+  private readonly key: string;
   private readonly version: string;
   private readonly mountId = newId();
   private readonly listeners = new Set<(status: SaveStatus) => void>();
@@ -62,6 +63,7 @@ export class Drafts {
     private readonly store: DraftStore,
   ) {
     this.taskId = task.clip.task_id;
+    this.key = keyOf(this.taskId, task.labeller);
     this.version = task.clip.version;
   }
 
@@ -267,7 +269,7 @@ export class Drafts {
    */
   private async update(change: (record: LocalRecord | null) => LocalRecord): Promise<LocalRecord> {
     try {
-      return await this.store.update(this.taskId, change);
+      return await this.store.update(this.key, change);
     } catch {
       return change(this.record ?? null);
     }

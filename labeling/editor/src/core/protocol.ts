@@ -130,6 +130,8 @@ export interface SubmitReply {
 
 export interface TaskJson {
   readonly task_id: string;
+  /** Whom the server takes the asker for; work kept in the browser is told apart by it. */
+  readonly labeller: string;
   readonly title: string;
   readonly version: string;
   readonly categories: readonly CategoryJson[];

@@ -1,5 +1,5 @@
 /** What to go on with when a task is opened: the newest work, and nothing else is thrown away. */
-import type { LocalRecord } from "./draft-store";
+import { keyOf, type LocalRecord } from "./draft-store";
 import type { Annotation, DraftJson, SubmitRequest } from "./protocol";
 import type { OpenTask } from "./wire";
 
@@ -96,7 +96,7 @@ function backupOf(draft: DraftJson): Backup {
 function freshRecord(old: LocalRecord | null, task: OpenTask, mountId: string): LocalRecord {
   const backup = old?.annotation && { annotation: old.annotation, saved_at_ms: old.saved_at_ms };
   return {
-    task_id: task.clip.task_id,
+    key: keyOf(task.clip.task_id, task.labeller),
     version: task.clip.version,
     client_id: old?.client_id ?? newId(),
     sequence: Math.max(old?.sequence ?? 0, task.draft?.sequence ?? 0),

@@ -15,6 +15,8 @@ export class ProtocolError extends Error {
 /** A task with what there is of work on it. */
 export interface OpenTask {
   readonly clip: Clip;
+  /** Whom the server takes us for. */
+  readonly labeller: string;
   readonly prelabels: readonly Box[];
   /** Submitted last by this person. */
   readonly annotation: Annotation | null;
@@ -46,6 +48,7 @@ export function readTask(json: TaskJson): OpenTask {
   };
   return {
     clip,
+    labeller: json.labeller ?? "",
     prelabels: readBoxes(json.prelabels, clip.frames.length, `${where}, prelabels`),
     annotation: json.annotation && readAnnotation(json.annotation, clip, `${where}, answer`),
     draft: json.draft && {
