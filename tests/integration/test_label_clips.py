@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 
 import httpx
@@ -20,7 +19,7 @@ from labeling.server import UnavailableError
 from scene.errors import LabelError
 from storage.local import LocalStore
 from tests.support import label_studio
-from tests.support.clips import clips_of, store_recording
+from tests.support.clips import clips_of, store_recording, submission, submit
 from tests.support.editor_server import serving
 
 pytestmark = pytest.mark.integration
@@ -55,24 +54,6 @@ def rows_of(server, backend):
     params = {"project": backend.project.project_id, "page_size": 500, "include": "id,data"}
     with server.client() as client:
         return client.get("/api/tasks/", params=params).json()["tasks"]
-
-
-def submission(task, name="s1", shift_m=0.0, boxes=None):
-    shown = [box.to_json() for box in task.prelabels] if boxes is None else boxes
-    for box in shown[:1]:
-        box["center_xyz_m"] = [box["center_xyz_m"][0] + shift_m, *box["center_xyz_m"][1:]]
-    values = {"submission_id": name, "sequence": 3, "annotation": {"boxes": shown}}
-    return json.dumps(values)
-
-
-def submit(server, external, text, lead_time=41.5):
-    """Do what Label Studio's Submit does."""
-    number = external.rpartition(":")[2]
-    body = {"result": [result_of(text)], "lead_time": lead_time}
-    with server.client() as client:
-        answer = client.post(f"/api/tasks/{number}/annotations/", json=body)
-    answer.raise_for_status()
-    return answer.json()["id"]
 
 
 def test_a_clip_is_pushed_once_with_its_prelabels(server, backend, bucket):
