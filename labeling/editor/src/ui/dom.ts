@@ -38,3 +38,8 @@ export function soon(work: () => void): () => void {
     });
   };
 }
+
+/** Return a track's id for the eye: of a UUID only its beginning. */
+export function shortId(trackId: string): string {
+  return trackId.length > 20 ? trackId.slice(0, 8) : trackId;
+}

@@ -4,7 +4,7 @@ import { isProposal } from "../actions/tracks";
 import type { Box } from "../core/types";
 import type { Editor } from "../editor";
 import { css } from "../scene/colors";
-import { h, setText } from "./dom";
+import { h, setText, shortId } from "./dom";
 
 const MOST_ROWS = 400;
 
@@ -87,7 +87,7 @@ export class Objects {
     row.classList.toggle("dim", hidden);
     swatch.classList.toggle("hollow", isProposal(box));
     swatch.style.cssText = `background:${isProposal(box) ? "none" : color};border-color:${color}`;
-    setText(name, `${box.category.replaceAll("_", " ")} ${box.track_id.slice(0, 8)}`);
+    setText(name, `${box.category.replaceAll("_", " ")} ${shortId(box.track_id)}`);
     setText(distance, `${Math.hypot(box.center_xyz_m[0], box.center_xyz_m[1]).toFixed(0)} m`);
     setText(count, `${points}`);
     if (selected && this.scrolledTo !== box.track_id) row.scrollIntoView({ block: "nearest" });

@@ -4,7 +4,7 @@ import { isProposal } from "../actions/tracks";
 import type { Track } from "../core/types";
 import type { Editor } from "../editor";
 import { css, HIGHLIGHT } from "../scene/colors";
-import { h } from "./dom";
+import { h, shortId } from "./dom";
 
 const NAME_PX = 150;
 const HEAD_PX = 18;
@@ -141,7 +141,7 @@ export class Timeline {
     ink.fillStyle = selected ? "#cdeeff" : "#b3bdcb";
     ink.font = "11px system-ui, sans-serif";
     ink.textAlign = "left";
-    const name = `${track.category.replaceAll("_", " ")} ${track.track_id.slice(0, 10)}`;
+    const name = `${track.category.replaceAll("_", " ")} ${shortId(track.track_id)}`;
     ink.fillText(name, 10, middle + 4, NAME_PX - 18);
     const radius = Math.min(4.5, this.step / 2);
     for (const [frame, box] of track.boxes.entries()) {

@@ -9,6 +9,7 @@ import { BoxBatch, BoxBody, type BoxLook } from "../scene/boxes";
 import { HIGHLIGHT, type Rgb } from "../scene/colors";
 import { makeGround } from "../scene/grid";
 import { eachInside } from "../scene/inside";
+import { shortId } from "../ui/dom";
 import { OrthoView } from "./ortho";
 import { drawHandles, drawName, drawOutline, drawScale } from "./overlay";
 import type { Pointer } from "./pointer";
@@ -57,7 +58,7 @@ export class Pictures {
 
   private nameOf(box: Box): string {
     const count = this.editor.countIn(box);
-    const name = `${box.category.replaceAll("_", " ")} ${box.track_id.slice(0, 8)}`;
+    const name = `${box.category.replaceAll("_", " ")} ${shortId(box.track_id)}`;
     return count === null ? name : `${name} · ${count} pts`;
   }
 
