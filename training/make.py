@@ -10,10 +10,11 @@ import torch
 
 from scene.errors import NotFoundError
 from storage.manifest import DatasetManifest
+from storage.open import open_store
 from storage.store import ObjectStore
 from training import artifacts
 from training.artifacts import read_config, read_weights, write_model
-from training.data import Batches, Frames, count_categories, load_frames
+from training.data import Batches, Frames, count_categories, make_batches, open_frames
 from training.device import describe_device
 from training.export import Parity, check_parity, export_onnx, export_weights, load_weights
 from training.job import Job
@@ -45,8 +46,12 @@ def load_material(store: ObjectStore, job: Job) -> Material:
     Raises:
         DataError, NotFoundError: if the dataset has no usable frame, or is not there.
     """
-    frames = load_frames(store, DatasetManifest.load(store, job.dataset), job.config)
-    return Material(frames, Batches(frames, job.config), count_categories(frames, job.config))
+    manifest = DatasetManifest.load(store, job.dataset)
+    frames = open_frames(
+        store, manifest, job.config, job.data, reopen=lambda: open_store(job.store)
+    )
+    batches = make_batches(frames, job.config, job.data)
+    return Material(frames, batches, count_categories(frames, job.config))
 
 
 def make_trainer(store: ObjectStore, job: Job, device: torch.device) -> Trainer:
@@ -78,7 +83,14 @@ def finish(store: ObjectStore, job: Job, trainer: Trainer, material: Material) -
     onnx = export_onnx(net, job.config)
     parity = check_parity(net, job.config, onnx, _parity_clouds(material.frames))
     description = describe_model(job, trainer, material.taught, parity, device)
+    description["data"] = describe_data(material)
     write_model(store, job.model_id, onnx, export_weights(net), description)
+
+
+def describe_data(material: Material) -> dict[str, Any]:
+    """Return how fast frames came, how long they were waited for, and what the cache did."""
+    cache = getattr(material.frames, "cache", None)
+    return material.batches.stats.to_dict() | ({"cache": cache.stats.to_dict()} if cache else {})
 
 
 def learned_rows(config: dict[str, Any]) -> list[str]:
@@ -161,6 +173,8 @@ def report_model(
         "loss_curve": {"type": "json", "raw_value": config["loss_curve"]},
         "resumed_from": config["resumed_from"],
         "bad_steps": config["bad_steps"],
+        "samples_per_s": config.get("data", {}).get("samples_per_s"),
+        "data_wait_share": config.get("data", {}).get("data_wait_share"),
     }
     metadata = {name: value for name, value in metadata.items() if value is not None}
     metadata |= extra or {}

@@ -25,6 +25,7 @@ from tests.support.tiny_scenes import make_scene, store_dataset
 from training import config as recipes
 from training.artifacts import is_complete, read_config
 from training.config import TrainConfig
+from training.dataset import DataOptions
 from training.identity import model_id_of
 from training.job import Job
 
@@ -45,11 +46,13 @@ class Workshop:
         scenes = [make_scene(i) for i in range(num_scenes)]
         self.dataset = store_dataset(self.store, scenes).digest
 
-    def job(self, config: TrainConfig = CONFIG, init: str | None = None) -> tuple[Path, str]:
+    def job(
+        self, config: TrainConfig = CONFIG, init: str | None = None, data: DataOptions | None = None
+    ) -> tuple[Path, str]:
         """Write a job file; return its path and the model's name."""
         name = model_id_of(self.dataset, config, init)
         path = self.folder / f"{name}.json"
-        job = Job(self.config, self.dataset, config, init, name)
+        job = Job(self.config, self.dataset, config, init, name, data or DataOptions())
         path.write_text(json.dumps(job.to_dict()))
         return path, name
 
@@ -233,6 +236,27 @@ def test_jobs_that_cannot_be_done_end_with_78(
     assert "Traceback" not in done.stderr
 
 
+def test_a_dataset_larger_than_memory_makes_the_same_model_cold_and_warm(
+    workshop: Workshop,
+) -> None:
+    data = DataOptions(memory_bytes=0, cache_folder=str(workshop.folder / "cache"))
+    path, name = workshop.job(replace(CONFIG, iterations=6, order="epochs"), data=data)
+    digests, caches = [], []
+    for _ in range(2):
+        done = run(path)
+        assert done.returncode == 0, done.stderr
+        digests.append(workshop.digest(name))
+        config = read_config(workshop.store, name)
+        assert config is not None
+        caches.append(config["data"]["cache"])
+        for stat in list(workshop.store.list(f"models/{name}/")):
+            workshop.store.delete(stat.key)
+    assert digests[0] == digests[1]
+    assert caches[0]["written"] == 6
+    assert caches[1]["misses"] == 0
+    assert caches[1]["hits"] > 6
+
+
 def test_dagster_sees_progress_metadata_and_checks(workshop: Workshop) -> None:
     path, name = workshop.job()
 
@@ -254,6 +278,8 @@ def test_dagster_sees_progress_metadata_and_checks(workshop: Workshop) -> None:
         assert event.metadata["model_id"].value == name
         assert event.metadata["iterations"].value == 24
         assert len(event.metadata["loss_curve"].value) >= 2
+        assert float(str(event.metadata["samples_per_s"].value)) > 0
+        assert 0 <= float(str(event.metadata["data_wait_share"].value)) <= 1
         checks = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
         assert checks == {"checkpoint_exists": True, "onnx_parity": True}
         messages = [record.user_message for record in instance.all_logs(result.run_id)]
