@@ -1,18 +1,21 @@
 """What the Python code says, written for the TypeScript tests of the editor to agree with.
 
 `python -m tests.support.editor_golden` writes the small files that are kept in
-`labeling/editor/test/golden`; larger ones are made by the test that needs them.
+`labeling/editor/test/golden`; larger ones are made by the test that needs them. With a recording
+and the name of a file it writes the first sweep there, for `npm run speed`.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recordings.open import open_recording
 from recordings.recording import Recording
 from scene.box import Boxes, points_in_boxes
 from scene.pose import SE3, wrap_angle
@@ -162,7 +165,11 @@ def write_clip(recording: Recording, folder: Path, *, every: int = 1) -> int:
 
 
 def main() -> None:
-    """Write the small files."""
+    """Write the small files, or one sweep of a recording."""
+    if len(sys.argv) == 3:
+        recording = open_recording(Path(sys.argv[1]))
+        Path(sys.argv[2]).write_bytes(codec.encode(next(iter(recording.sweeps()))))
+        return
     GOLDEN.mkdir(parents=True, exist_ok=True)
     cases = {name: decoded(data) for name, data in codec_cases().items()}
     (GOLDEN / "codec.json").write_text(json.dumps(cases, indent=1) + "\n")
