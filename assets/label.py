@@ -86,15 +86,17 @@ def label_tasks(
     """Push the selected frames of one recording; frames already pushed are not pushed again."""
     recording = RecordingId(context.partition_key)
     rows = push_tasks(workspace, recording)
-    purposes = Counter(rows["purpose"].to_pylist())
+    place = workspace.label_place()
+    mine = zip(rows["purpose"].to_pylist(), rows["backend"].to_pylist(), strict=True)
+    purposes = Counter(purpose for purpose, backend in mine if backend == place.name)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(rows),
             "frames_to_label": purposes["label"],
             "honeypots": purposes["honeypot"],
             "prelabels": sum(rows["num_prelabels"].to_pylist()),
-            "backend": workspace.label_place().name,
-            "note": workspace.label_place().note,
+            "backend": place.name,
+            "note": place.note,
         },
         check_results=[tasks_result(rows, wanted_frames(workspace, recording))],
     )

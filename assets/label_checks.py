@@ -108,10 +108,10 @@ def _result(
     spec: dg.AssetCheckSpec, good: bool, values: Mapping[str, float]
 ) -> dg.AssetCheckResult:
     unknown = any(math.isnan(value) for value in values.values())
-    shown = {name: value for name, value in values.items() if not math.isnan(value)}
+    shown = {name: float(value) for name, value in values.items() if not math.isnan(value)}
     return dg.AssetCheckResult(
         check_name=spec.name,
-        passed=unknown or good,
+        passed=unknown or bool(good),
         severity=_WARN,
         description="not measured yet" if unknown else None,
         metadata=shown,

@@ -84,4 +84,5 @@ def _headline(quality: LabelQuality) -> dict[str, float]:
         "prelabel_correction_rate": quality.correction_rate.value,
         "probable_errors": quality.num_errors,
     }
-    return {name: value for name, value in figures.items() if not math.isnan(value)}
+    known = {name: value for name, value in figures.items() if not math.isnan(value)}
+    return {name: v if isinstance(v, int) else float(v) for name, v in known.items()}

@@ -17,14 +17,10 @@ from pipelines.settings import Settings
 from scene.box import Boxes
 from scene.errors import ConfigError, LabelError
 from scene.recording import RecordingId
-from storage import layout
 from storage.boxes import arrow_to_boxes
-from storage.sweeps import SweepFile
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-_PRELABEL_SCORE = 0.3
 
 
 def make_clips(
@@ -47,19 +43,15 @@ def make_clips(
 
 
 def prelabels_of(workspace: Workspace, recording: RecordingId, kind: str) -> dict[int, Boxes]:
-    """Return boxes to start from by time: of the champion, the ground truth, or none."""
+    """Return boxes to start from by time: the champion's, tracked; the ground truth; or none."""
     if kind == "ground-truth":
         return arrow_to_boxes(workspace.tables.read("boxes", {"recording": recording}))
-    from loop.predictions import predict_recording
-    from loop.turns import champion_id
+    from loop.prelabel import prelabel_recording, read_prelabels
 
-    champion = champion_id(workspace) if kind == "champion" else None
-    if champion is None:
+    made = prelabel_recording(workspace, recording) if kind == "champion" else None
+    if made is None or not made.model:
         return {}
-    with SweepFile(workspace.store, layout.sweeps(recording)) as sweeps:
-        times = sweeps.timestamps_ns.tolist()
-    found = predict_recording(workspace, champion, recording, times)
-    return {time: boxes.take(boxes.score >= _PRELABEL_SCORE) for time, boxes in found.items()}
+    return read_prelabels(workspace, recording, made.model) or {}
 
 
 def pull_answers(settings: Settings, *, full: bool) -> None:

@@ -17,6 +17,7 @@ from scene.types import Float64, Int64
 
 FrameKey = tuple[str, int]  # recording, timestamp_ns
 
+_MIN_POINTS: Final = 5  # nobody can be blamed for missing what fewer points show
 BIASES: Final = (
     "along_cm", "across_cm", "up_cm", "length_cm", "width_cm", "height_cm", "yaw_deg",
 )  # fmt: skip
@@ -32,7 +33,8 @@ class AnnotatorRow:
         num_boxes: boxes submitted in them.
         num_known: frames among them with a known answer.
         precision: share of their boxes in such frames that are objects of that class.
-        recall: share of the objects in such frames that they boxed.
+        recall: share of the objects in such frames that they boxed; those with fewer than five
+            points are no fault.
         along_cm, across_cm, up_cm: bias of the centre: ahead, to the left, up.
         length_cm, width_cm, height_cm: bias of the size.
         yaw_deg: bias of the heading, counter-clockwise; half a turn does not count.
@@ -91,7 +93,8 @@ class _Against:
         errors: (K, 7) of matched boxes in the units of `BIASES`.
         flipped: (K,) 1.0 where front and rear are exchanged.
         frame: (K,) of the matched box.
-        found, drawn, objects: (F,) matched boxes, boxes and objects of each frame.
+        found, drawn: (F,) matched boxes, and boxes, of each frame.
+        visible, objects: (F,) visible objects that were found, and all that are visible.
     """
 
     errors: Float64
@@ -99,6 +102,7 @@ class _Against:
     frame: Int64
     found: Float64
     drawn: Float64
+    visible: Float64
     objects: Float64
 
 
@@ -117,7 +121,7 @@ def _row(
         seen = _against(pairs)
         every = np.arange(len(pairs), dtype=np.int64)
         precision = ratio_by_block(seen.found, seen.drawn, every, int(seen.drawn.sum()))
-        recall = ratio_by_block(seen.found, seen.objects, every, int(seen.objects.sum()))
+        recall = ratio_by_block(seen.visible, seen.objects, every, int(seen.objects.sum()))
         flips = mean_by_block(seen.flipped, seen.frame)
         bias = {name: mean_by_block(seen.errors[:, i], seen.frame) for i, name in enumerate(BIASES)}
     return AnnotatorRow(
@@ -144,13 +148,16 @@ def _against(pairs: Sequence[tuple[FrameAnswer, Boxes]]) -> _Against:
         errors.append(np.column_stack([centimeters, np.degrees(found.yaw_rad)]))
         flipped.append(found.flipped.astype(np.float64))
         frame.append(np.full(len(matched.first), number, dtype=np.int64))
-        counts.append((len(matched.first), len(boxes), len(truth)))
-    found, drawn, objects = np.array(counts, dtype=np.float64).T
+        clear = (truth.num_points < 0) | (truth.num_points >= _MIN_POINTS)
+        seen = int(clear[matched.second].sum())
+        counts.append((len(matched.first), len(boxes), seen, int(clear.sum())))
+    found, drawn, visible, objects = np.array(counts, dtype=np.float64).T
     return _Against(
         np.concatenate(errors),
         np.concatenate(flipped),
         np.concatenate(frame),
         found,
         drawn,
+        visible,
         objects,
     )

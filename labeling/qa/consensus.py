@@ -47,14 +47,14 @@ def find_consensus(answers: Sequence[Boxes], weights: Float | None = None) -> Co
         weights: (A,) how much each counts, above 0; all alike if not given.
     """
     weight = np.ones(len(answers)) if weights is None else np.asarray(weights, dtype=np.float64)
-    members = _group(answers, weight, None)
-    members = _group(answers, weight, _boxes_of(answers, members, weight)[0])
+    members = _group(answers, None)
+    members = _group(answers, _boxes_of(answers, members, weight)[0])
     boxes, rejected = _boxes_of(answers, members, weight)
     seen = (members >= 0) @ weight
     return Consensus(boxes, members, seen / max(weight.sum(), 1e-12), rejected)
 
 
-def _group(answers: Sequence[Boxes], weight: Float64, start: Boxes | None) -> Int64:
+def _group(answers: Sequence[Boxes], start: Boxes | None) -> Int64:
     """Return (O, A) members of objects, first those of `start`, then new ones."""
     known = start if start is not None else Boxes.empty()
     members = np.full((len(known), len(answers)), -1, dtype=np.int64)
@@ -65,25 +65,19 @@ def _group(answers: Sequence[Boxes], weight: Float64, start: Boxes | None) -> In
         rows = np.full((len(new), len(answers)), -1, dtype=np.int64)
         rows[:, person] = new
         members = np.concatenate([members, rows])
-        if start is None:
-            known = _boxes_of(answers, members, weight)[0]
-        else:
-            known = Boxes.concatenate([known, mine.take(new)])
+        known = Boxes.concatenate([known, mine.take(new)])
     return members[(members >= 0).any(axis=1)]
 
 
 def _boxes_of(answers: Sequence[Boxes], members: Int64, weight: Float64) -> tuple[Boxes, Mask]:
     """Return the agreed box of every object, and which members were outliers."""
-    rejected = np.zeros(members.shape, dtype=bool)
-    parts = []
-    for row in range(len(members)):  # objects, not points: a few dozen a frame
-        people = np.flatnonzero(members[row] >= 0)
-        mine = [answers[p].take(members[row, p : p + 1]) for p in people]
-        group = Boxes.concatenate(mine)
-        box, kept = merge_boxes(group, weight[people])
-        rejected[row, people] = ~kept
-        parts.append(box)
-    return Boxes.concatenate(parts), rejected
+    every = Boxes.concatenate(answers)
+    start = np.cumsum([0, *(len(boxes) for boxes in answers)])[:-1]
+    index = np.where(members >= 0, members + start, -1)
+    share = np.where(members >= 0, weight, 0.0)
+    if not len(index):
+        return Boxes.empty(), np.zeros(members.shape, dtype=bool)
+    return _merge(every, index, share)
 
 
 def merge_boxes(group: Boxes, weights: Float) -> tuple[Boxes, Mask]:
@@ -93,72 +87,101 @@ def merge_boxes(group: Boxes, weights: Float) -> tuple[Boxes, Mask]:
     circular median of the axis and a vote about its direction, vote about the class. Of three or
     more, boxes far from the median are left out.
     """
-    weight = np.asarray(weights, dtype=np.float64)
-    kept = np.ones(len(group), dtype=bool)
-    box = _median_box(group, weight)
-    if len(group) >= 3:
-        away = np.linalg.norm(group.center_xyz_m - box.center_xyz_m, axis=1)
-        kept = away <= max(_OUTLIER_M, _OUTLIER_TIMES * float(np.median(away)))
-        if not kept.all():
-            box = _median_box(group.take(kept), weight[kept])
-    return box, kept
+    index = np.arange(len(group), dtype=np.int64)[None]
+    box, rejected = _merge(group, index, np.asarray(weights, dtype=np.float64)[None])
+    return box, ~rejected[0]
 
 
-def _median_box(group: Boxes, weight: Float64) -> Boxes:
-    yaw = axis_median(group.yaw_rad, weight)
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    turn = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    center = turn.T @ weighted_median(group.center_xyz_m @ turn.T, weight)
-    size = np.exp(weighted_median(np.log(group.size_lwh_m), weight))
-    names, index = np.unique(group.category, return_inverse=True)
-    category = names[np.bincount(index, weight).argmax()]
-    nearest = int(np.linalg.norm(group.center_xyz_m - center, axis=1).argmin())
-    other = group.take(np.array([nearest]))
+def _merge(every: Boxes, index: Int64, weight: Float64) -> tuple[Boxes, Mask]:
+    """Do `merge_boxes` for O objects at once: (O, A) indices of boxes, and their weights.
+
+    An index of -1 means that a person has no box of the object; its weight is 0.
+    """
+    boxes = _median_boxes(every, index, weight)
+    away = np.linalg.norm(every.center_xyz_m[index] - boxes.center_xyz_m[:, None], axis=2)
+    there = weight > 0
+    usual = weighted_median(away.T, there.T.astype(np.float64))
+    limit = np.maximum(_OUTLIER_M, _OUTLIER_TIMES * usual)
+    rejected = there & (away > limit[:, None]) & (there.sum(axis=1) >= 3)[:, None]
+    if rejected.any():
+        boxes = _median_boxes(every, index, np.where(rejected, 0.0, weight))
+    return boxes, rejected
+
+
+def _median_boxes(every: Boxes, index: Int64, weight: Float64) -> Boxes:
+    yaw = axis_medians(every.yaw_rad[index], weight)
+    cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
+    x, y, z = np.moveaxis(every.center_xyz_m[index], 2, 0)
+    turned = np.stack([x * cos + y * sin, y * cos - x * sin, z], axis=2)
+    along, across, up = weighted_median(np.moveaxis(turned, 1, 0), _wide(weight)).T
+    cos, sin = cos[:, 0], sin[:, 0]
+    center = np.column_stack([along * cos - across * sin, along * sin + across * cos, up])
+    size = np.log(every.size_lwh_m[index])
+    size = np.exp(weighted_median(np.moveaxis(size, 1, 0), _wide(weight)))
+    names, code = np.unique(every.category, return_inverse=True)
+    votes = np.zeros((len(index), len(names)))
+    np.add.at(votes, (np.arange(len(index))[:, None], code[index]), weight)
+    far = np.linalg.norm(every.center_xyz_m[index] - center[:, None], axis=2)
+    nearest = np.where(weight > 0, far, np.inf).argmin(axis=1)
+    other = every.take(index[np.arange(len(index)), nearest])
     return Boxes.make(
-        center[None], size[None], np.array([yaw]), [str(category)], other.velocity_xy_mps,
-        other.track_id, None, other.num_points,
+        center, size, yaw, names[votes.argmax(axis=1)], other.velocity_xy_mps, other.track_id,
+        None, other.num_points,
     )  # fmt: skip
+
+
+def _wide(weight: Float64) -> Float64:
+    """Return (A, O, 3) weights of (O, A) ones, for the three numbers of a place or size."""
+    return np.repeat(weight.T[:, :, None], 3, axis=2)
 
 
 def weighted_median(values: Float, weights: Float) -> Float64:
     """Return the weighted median of (A, ...) values along the first axis.
 
     Where exactly half of the weight lies on either side, the middle between the two values, so
-    that two people of equal weight meet half-way.
+    that two people of equal weight meet half-way. Values without weight do not count.
+
+    Args:
+        values: (A, ...).
+        weights: (A,), or one for each value.
     """
     values = np.asarray(values, dtype=np.float64)
     flat = values.reshape(len(values), -1)
-    order = np.argsort(flat, axis=0, kind="stable")
+    weight = np.asarray(weights, dtype=np.float64).reshape(len(values), -1)
+    weight = np.broadcast_to(weight, flat.shape)
+    order = np.argsort(np.where(weight > 0, flat, np.inf), axis=0, kind="stable")
     ordered = np.take_along_axis(flat, order, axis=0)
-    below = np.cumsum(np.asarray(weights, dtype=np.float64)[order], axis=0)
-    half = below[-1] / 2
-    tie = 1e-12 * below[-1]
-    low = (below < half - tie).sum(axis=0)
-    high = (below <= half + tie).sum(axis=0)
+    below = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0)
+    half, tie = below[-1] / 2, 1e-12 * below[-1]
+    last = np.maximum((weight > 0).sum(axis=0) - 1, 0)
+    low = np.minimum((below < half - tie).sum(axis=0), last)
+    high = np.minimum((below <= half + tie).sum(axis=0), last)
     column = np.arange(flat.shape[1])
-    last = len(flat) - 1
-    middle = (ordered[np.minimum(low, last), column] + ordered[np.minimum(high, last), column]) / 2
-    return middle.reshape(values.shape[1:])
+    return ((ordered[low, column] + ordered[high, column]) / 2).reshape(values.shape[1:])
 
 
-def axis_median(yaw_rad: Float, weights: Float) -> float:
-    """Return the weighted circular median of axes (mod pi), pointed the way that most weight votes.
+def axis_medians(yaw_rad: Float, weights: Float) -> Float64:
+    """Return (O,) weighted circular medians of (O, A) axes, pointed the way most weight votes.
 
-    The median of axes is the one among them with the least weighted sum of angles to the others;
-    ties meet in their middle. On a tied vote about the direction the first box's counts.
+    The median of axes is the one among them with the least weighted sum of angles (mod pi) to the
+    others; ties meet in their middle. On a tied vote about the direction the first box's counts.
     """
     yaw, weight = np.asarray(yaw_rad, dtype=np.float64), np.asarray(weights, dtype=np.float64)
-    apart = _axis_difference(yaw[None], yaw[:, None])
-    cost = np.abs(apart) @ weight
-    best = np.flatnonzero(cost <= cost.min() + 1e-9 * max(1.0, weight.sum()))
-    middle = yaw[best[0]] + float(_axis_difference(yaw[best], yaw[best[0]]).mean())
-    forward = np.cos(yaw - middle) >= 0
-    votes = weight[forward].sum() - weight[~forward].sum()
-    tied = abs(votes) <= 1e-9 * weight.sum()
-    ahead = bool(forward[0]) if tied else votes > 0
-    return float(wrap_angle(np.array([middle if ahead else middle + np.pi]))[0])
+    there, total = weight > 0, weight.sum(axis=1, keepdims=True)
+    apart = np.abs(_axis_difference(yaw[:, None, :], yaw[:, :, None]))
+    cost = np.where(there, (apart * weight[:, None, :]).sum(axis=2), np.inf)
+    best = cost <= cost.min(axis=1, keepdims=True) + 1e-9 * np.maximum(1.0, total)
+    base = np.take_along_axis(yaw, best.argmax(axis=1)[:, None], axis=1)
+    spread = np.where(best, _axis_difference(yaw, base), 0.0).sum(axis=1) / best.sum(axis=1)
+    middle = base[:, 0] + spread
+    forward = np.cos(yaw - middle[:, None]) >= 0
+    votes = np.where(forward, weight, -weight).sum(axis=1)
+    tied = np.abs(votes) <= 1e-9 * total[:, 0]
+    first = np.take_along_axis(forward, there.argmax(axis=1)[:, None], axis=1)[:, 0]
+    ahead = np.where(tied, first, votes > 0)
+    return wrap_angle(np.where(ahead, middle, middle + np.pi))
 
 
-def _axis_difference(one: Float64, other: Float | np.floating) -> Float64:
+def _axis_difference(one: Float64, other: Float64) -> Float64:
     """Return the difference of axes in [-pi/2, pi/2)."""
     return np.mod(one - other + np.pi / 2, np.pi) - np.pi / 2

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from labeling.clip_store import ClipStore
+from loop import label, predictions, prelabel
 from loop.answers import known_answers, people_answers
 from loop.ingest import ingest_recording
 from loop.label import push_tasks
@@ -25,7 +26,9 @@ from scene.box import Boxes
 from scene.recording import RecordingId
 from storage import layout, schemas
 from storage.boxes import arrow_to_boxes
+from storage.sweeps import SweepFile
 from tests.support.clip_answers import submit
+from tests.support.label_faults import jittered_detections
 from tests.support.label_stage import open_workspace
 from tests.support.tiny_recording import TinyRecording
 
@@ -139,3 +142,33 @@ def test_a_honeypot_that_is_selected_later_is_labelled(
     rows = push_tasks(workspace, name).to_pylist()
     assert len(rows) == 6
     assert {row["timestamp_ns"]: row["purpose"] for row in rows}[pot] == "label"
+
+
+def test_prelabels_are_tracked_and_shown(
+    selected: tuple[Workspace, RecordingId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, name = selected
+    rng = np.random.default_rng(0)
+    with SweepFile(workspace.store, layout.sweeps(name)) as sweeps:
+        times = sweeps.timestamps_ns.tolist()
+    right = truth(workspace, name)
+    found = jittered_detections({t: right.get(t, Boxes.empty()) for t in times}, rng)
+    found = {t: boxes.take(boxes.score > 0.6) for t, boxes in found.items()}
+    predictions._store(workspace, "m-1", name, found)
+    for module in (prelabel, label):  # which model is the champion; everything else is real
+        monkeypatch.setattr(module, "champion_id", lambda _: "m-1")
+    made = prelabel.prelabel_recording(workspace, name)
+    assert not made.reused
+    assert made.num_frames >= NUM_SELECTED
+    assert made.num_filled >= 1  # nothing was detected at the third sweep: it has no truth
+    again = prelabel.prelabel_recording(workspace, name)
+    assert again == replace(made, reused=True)
+    rows = push_tasks(workspace, name).to_pylist()
+    shown = prelabel.read_prelabels(workspace, name, "m-1") or {}
+    assert all(row["num_prelabels"] == len(shown.get(row["timestamp_ns"], ())) for row in rows)
+    task = ClipStore(workspace.store).get(rows[0]["task_id"])
+    assert len({box.track_id for box in task.prelabels}) == len(
+        {track for row in rows if row["task_id"] == task.task_id
+         for track in shown[row["timestamp_ns"]].track_id.tolist()}
+    )  # fmt: skip
+    assert prelabel.read_prelabels(workspace, name, "m-2") is None

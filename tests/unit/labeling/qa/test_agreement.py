@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from labeling.qa.agreement import compare_frame, measure_agreement
 from labeling.qa.alpha import gwet_ac1, krippendorff_alpha
-from labeling.qa.consensus import axis_median, find_consensus, merge_boxes, weighted_median
+from labeling.qa.consensus import axis_medians, find_consensus, merge_boxes, weighted_median
 from labeling.qa.matching import box_errors, match_boxes
 from scene.box import Boxes
 from scene.pose import SE3, wrap_angle
@@ -102,12 +102,12 @@ def test_weight_of_two_is_two_people(values, weight):
 @given(yaw=st.floats(-np.pi, np.pi), spread=st.floats(0, 0.3))
 def test_a_flipped_minority_does_not_turn_the_axis(yaw, spread):
     answers = np.array([yaw - spread, yaw, yaw + spread, yaw + np.pi])
-    agreed = axis_median(wrap_angle(answers), np.ones(4))
+    (agreed,) = axis_medians(wrap_angle(answers)[None], np.ones((1, 4)))
     assert abs(float(wrap_angle(np.array([agreed - yaw]))[0])) <= spread + 1e-6
 
 
 def test_two_people_meet_half_way_also_across_the_seam():
-    agreed = axis_median(np.radians([179.0, -179.0]), np.ones(2))
+    (agreed,) = axis_medians(np.radians([[179.0, -179.0]]), np.ones((1, 2)))
     assert abs(abs(np.degrees(agreed)) - 180.0) < 1e-6
     box, kept = merge_boxes(Boxes.concatenate([car(10.0), car(10.4)]), np.ones(2))
     assert box.center_xyz_m[0, 0] == pytest.approx(10.2)
