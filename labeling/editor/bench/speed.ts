@@ -7,9 +7,14 @@ import { readFileSync } from "node:fs";
 import { decodeSweep, SweepReader } from "../src/core/codec";
 import { fitBox } from "../src/core/fit";
 import { pointsInBox, type Shape } from "../src/core/geometry";
+import { Model } from "../src/core/model";
+import { fromYaw } from "../src/core/pose";
 import { refit } from "../src/core/refit";
+import { Effort } from "../src/core/stats";
 import { indexOf, SweepIndex } from "../src/core/sweep-index";
-import type { Category, Vec3 } from "../src/core/types";
+import { placeBox } from "../src/core/tracks";
+import type { Box, Category, Document, Vec3 } from "../src/core/types";
+import { annotationOf } from "../src/core/wire";
 
 const ROUNDS = 25;
 
@@ -74,4 +79,47 @@ report(
 report(
   "points in a box, all points looked at",
   cost(() => pointsInBox(index.xyz_m, shape)),
+);
+
+// a long clip with many objects: what one step of a drag and one save cost
+const [TRACKS, FRAMES] = [300, 50];
+const frames = Array.from({ length: FRAMES }, (_, index) => ({
+  index,
+  timestamp_ns: index * 1e8,
+  map_SE3_ego: fromYaw(0.01 * index, [index, 0, 0]),
+  points_url: "",
+  num_points: 0,
+  images: [],
+}));
+const boxes = Array.from({ length: TRACKS * FRAMES }, (_, i): Box => {
+  const [track, frame] = [Math.floor(i / FRAMES), i % FRAMES];
+  return {
+    track_id: String(track),
+    frame,
+    category: "car",
+    center_xyz_m: [track - 150, (track % 20) - 10, 1],
+    size_lwh_m: [4.6, 1.9, 1.7],
+    yaw_rad: 0.1,
+    origin: "manual",
+    key_frame: frame % 10 === 0,
+    attributes: {},
+  };
+});
+const clip = { task_id: "", title: "", version: "", categories: CARS, frames };
+const model = new Model(clip, boxes);
+let x = 0;
+const step = () => {
+  const box = { ...model.boxes[7], center_xyz_m: [x++ * 0.01, 1, 1] as Vec3 };
+  const run = (document: Document) => placeBox(document, model.motion, box);
+  model.run({ label: "move", key: "drag", held: true, run });
+  return model.boxes;
+};
+report(`one step of a drag, ${TRACKS} tracks of ${FRAMES} frames`, cost(step));
+const annotation = () => annotationOf(model.document, new Effort().summary());
+report("what is saved of them", cost(annotation));
+const text = JSON.stringify(annotation());
+report(
+  "the same as text",
+  cost(() => JSON.stringify(annotation())),
+  `${text.length} bytes`,
 );

@@ -118,7 +118,32 @@ function matrix(rows: readonly (readonly number[])[], side: number, where: strin
   return rows.flat();
 }
 
-const rounded = (value: number, digits: number) => Number(value.toFixed(digits));
+const PER_METER = 1e4;
+const PER_RADIAN = 1e5;
+const rounded = (value: number, steps: number) => Math.round(value * steps) / steps;
+
+/** Boxes never change, so each is made ready once. */
+const ready = new WeakMap<Box, Box>();
+
+function forServer(box: Box): Box {
+  let made = ready.get(box);
+  if (!made) {
+    const { score: _, ...rest } = box;
+    const meters = ([x, y, z]: Vec3): Vec3 => [
+      rounded(x, PER_METER),
+      rounded(y, PER_METER),
+      rounded(z, PER_METER),
+    ];
+    made = {
+      ...rest,
+      center_xyz_m: meters(box.center_xyz_m),
+      size_lwh_m: meters(box.size_lwh_m),
+      yaw_rad: rounded(wrapAngle(box.yaw_rad), PER_RADIAN),
+    };
+    ready.set(box, made);
+  }
+  return made;
+}
 
 /**
  * Return what is sent to the server: boxes to a tenth of a millimeter and a hundred-thousandth of
@@ -128,11 +153,5 @@ export function annotationOf(
   document: Document,
   effort: { readonly time_spent_s: number; readonly events: Events },
 ): Annotation {
-  const boxes = allBoxes(document).map(({ score: _, ...box }) => ({
-    ...box,
-    center_xyz_m: box.center_xyz_m.map((value) => rounded(value, 4)) as unknown as Vec3,
-    size_lwh_m: box.size_lwh_m.map((value) => rounded(value, 4)) as unknown as Vec3,
-    yaw_rad: rounded(wrapAngle(box.yaw_rad), 5),
-  }));
-  return { format: FORMAT, boxes, ...effort };
+  return { format: FORMAT, boxes: allBoxes(document).map(forServer), ...effort };
 }
