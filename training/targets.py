@@ -15,6 +15,7 @@ from scene.box import Boxes
 from scene.taxonomy import CATEGORY
 from scene.types import Float32, Float64, Int64
 from training.config import TrainConfig
+from training.kernels.peaks import paint_peaks
 
 NUM_CODES: Final = 10
 """dx, dy (cells), dz (m), log length, width, height over the usual size, sin, cos, vx, vy."""
@@ -80,8 +81,7 @@ def make_targets(boxes: Boxes, config: TrainConfig) -> Targets:
         weight[low[0] : high[0], low[1] : high[1]] = 0.0
     labels = labels_of(boxes, config)
     radius = gaussian_radius(boxes.size_lwh_m[:, :2] / config.cell_m, least=config.least_radius)
-    for i in np.flatnonzero(use):  # a few dozen boxes a frame; each paints a small window
-        _paint(heatmap[labels[i]], cell[i], int(radius[i]))
+    paint_peaks(heatmap, labels[use], cell[use], radius[use].astype(np.int64))
     # A true peak counts even inside the window of an unseen box.
     weight[cell[use, 0], cell[use, 1]] = 1.0
     chosen = boxes.take(use)
@@ -131,19 +131,3 @@ def gaussian_radius(size_cells: Float64, overlap: float = 0.1, least: int = 1) -
     c = length * width * (1 - overlap) / (1 + overlap)
     radius = (b - np.sqrt(np.maximum(b * b - 4 * c, 0.0))) / 2
     return np.maximum(np.floor(radius), least)
-
-
-def _paint(heatmap: Float32, cell: Int64, radius: int) -> None:
-    """Raise `heatmap` (X, Y) to a gaussian around `cell`, in place."""
-    reach = np.arange(-radius, radius + 1)
-    sigma = (2 * radius + 1) / 6
-    bell = np.exp(-(reach[:, None] ** 2 + reach[None] ** 2) / (2 * sigma**2)).astype(np.float32)
-    low = np.maximum(cell - radius, 0)
-    high = np.minimum(cell + radius + 1, heatmap.shape)
-    window = heatmap[low[0] : high[0], low[1] : high[1]]
-    start = low - (cell - radius)
-    part = bell[
-        start[0] : start[0] + window.shape[0],
-        start[1] : start[1] + window.shape[1],
-    ]
-    np.maximum(window, part, out=window)
