@@ -74,7 +74,7 @@ describe.skipIf(!existsSync(join(FOLDER, "clip")))("boxes of people on real poin
     const random = generator(1);
     const rows: Row[] = [];
     let tried = 0;
-    for (let frame = 0; frame < frames.length; frame += 4) {
+    for (let frame = 0; frame < frames.length; frame += 5) {
       const sweep = points(frame);
       for (const box of truth[frame]) {
         if (!isClear(box, pointsInBox(sweep.xyz_m, box).length)) continue;
@@ -99,7 +99,7 @@ describe.skipIf(!existsSync(join(FOLDER, "clip")))("boxes of people on real poin
     const { frames, motion, truth, points } = clip();
     const rows = new Map<string, Row[]>();
     const add = (kind: string, row: Row) => rows.set(kind, [...(rows.get(kind) ?? []), row]);
-    for (let frame = 1; frame + 1 < frames.length; frame += 5) {
+    for (let frame = 1; frame + 1 < frames.length; frame += 6) {
       const [from, to] = [points(frame), points(frame + 1)];
       for (const after of truth[frame + 1]) {
         const before = truth[frame].find(({ track_id }) => track_id === after.track_id);
