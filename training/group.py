@@ -21,12 +21,14 @@ EXCHANGE_TIMEOUT: Final = timedelta(minutes=5)
 def open_group(shards: int, device: torch.device) -> Iterator[Group]:
     """Yield the group that RANK and WORLD_SIZE tell of; without them, this process alone.
 
+    Where the workers have met already, as Ray's have, they stay together.
+
     Raises:
         ConfigError: if the shards cannot be divided among the workers.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     group = Group(int(os.environ.get("RANK", "0")), world_size, shards)
-    if world_size == 1:
+    if world_size == 1 or dist.is_initialized():
         yield group
         return
     dist.init_process_group(backend_for(device), timeout=EXCHANGE_TIMEOUT)

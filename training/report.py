@@ -77,15 +77,21 @@ class PipesReporter:
         self._pipes.report_asset_check(name, passed, "ERROR", dict(metadata))
 
 
-@contextmanager
-def open_reporter() -> Iterator[Reporter]:
-    """Yield a reporter to Dagster if it started this process, else to stderr."""
+def set_up_logging() -> None:
+    """Let progress through to stderr, and of libraries only warnings that matter."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s"
     )
+    logging.getLogger().setLevel(logging.WARNING)  # also where somebody set up logging before
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it guesses types aloud
     _LOG.setLevel(logging.INFO)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of optional packages
+
+
+@contextmanager
+def open_reporter() -> Iterator[Reporter]:
+    """Yield a reporter to Dagster if it started this process, else to stderr."""
+    set_up_logging()
     if not dagster_pipes.PipesEnvVarParamsLoader().is_dagster_pipes_process():
         yield LogReporter()
         return

@@ -1,0 +1,192 @@
+"""The same training on a Ray cluster: `python -m training.on_ray --job job.json --workers 1:4`.
+
+Ray Train places the workers, restarts the group after a lost worker or node and lets it shrink
+and grow between two sizes. What a worker does is `training.train.run_job`: it resumes from the
+newest checkpoint in the store, and gradients are added in an order that does not depend on the
+number of workers, so the model has the same bits whatever happened on the way. A step that hangs
+ends its worker's process at a deadline, which Ray sees at once, where its own health check takes
+minutes. Exit codes are those of `training.train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from scene.errors import ConfigError, DataError, NotFoundError
+from storage.open import open_store
+from training import artifacts
+from training.checkpoint import delete_checkpoints
+from training.job import Job
+from training.loop import NonFiniteError
+from training.make import report_model
+from training.process import EXIT_CONFIG, EXIT_NON_FINITE, EXIT_PREEMPTED, StopRequest
+from training.report import LogReporter, open_reporter, set_up_logging
+from training.steps import Preempted
+from training.train import run_job
+
+_HOW_TO_INSTALL: Final = "Ray is not installed: pip install 'starloop[ray]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a training asks of the cluster, in Ray's terms.
+
+    Attributes:
+        min_workers, max_workers: between which the group may shrink and grow; every size in
+            between that is used must divide the config's `shards`.
+        cpus_per_worker: cores.
+        devices_per_worker: accelerators, also a fraction: 0.1 lets ten workers share one. Ray
+            only keeps the books; nothing stops a worker from using more memory than its part.
+        backend: of torch's collectives; empty: nccl where workers have accelerators, else gloo.
+        accelerator_type: such as "A100" or "L4" in a mixed cluster; empty for any.
+        max_failures: restarts of the group before it gives up.
+    """
+
+    min_workers: int = 1
+    max_workers: int = 1
+    cpus_per_worker: float = 1.0
+    devices_per_worker: float = 0.0
+    backend: str = ""
+    accelerator_type: str = ""
+    max_failures: int = 8
+
+    def check(self, shards: int) -> None:
+        """Refuse what could not run at every size.
+
+        Raises:
+            ConfigError: if a size does not divide the shards, or the numbers make no sense.
+        """
+        if not 1 <= self.min_workers <= self.max_workers:
+            raise ConfigError(
+                f"workers {self.min_workers}:{self.max_workers}: expected least:most, at least 1"
+            )
+        odd = [n for n in range(self.min_workers, self.max_workers + 1) if shards % n]
+        if odd:
+            raise ConfigError(
+                f"a group may come to have {odd[0]} workers, which cannot share {shards} shards "
+                "evenly; set the recipe's `shards` to a multiple of every size between the two"
+            )
+
+    @classmethod
+    def parse(cls, workers: str, **others: Any) -> Scale:
+        """Read `2` or `1:4`.
+
+        Raises:
+            ConfigError: if it is neither.
+        """
+        least, _, most = workers.partition(":")
+        try:
+            return cls(int(least), int(most or least), **others)
+        except ValueError as error:
+            raise ConfigError(f"workers {workers!r}: expected a number, or least:most") from error
+
+
+def train_on_ray(job: Job, scale: Scale, folder: str) -> tuple[int, str]:
+    """Train on the cluster that this process is connected to.
+
+    Args:
+        job: what to train.
+        scale: on what.
+        folder: where Ray Train keeps the state of the run: a directory that all nodes see, or one
+            of this machine for a cluster of one.
+
+    Returns:
+        The exit code of `training.train`, and why if it is not 0.
+
+    Raises:
+        ConfigError: if the group could come to a size that cannot share the work.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    scale.check(job.config.shards)
+    elastic = scale.min_workers != scale.max_workers
+    needs: dict[str, float] = {"CPU": scale.cpus_per_worker}
+    if scale.devices_per_worker:
+        needs["GPU"] = scale.devices_per_worker
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"job": job.to_dict()},
+        torch_config=TorchConfig(backend=scale.backend or None),
+        scaling_config=ScalingConfig(
+            num_workers=(scale.min_workers, scale.max_workers) if elastic else scale.max_workers,
+            use_gpu=bool(scale.devices_per_worker),
+            resources_per_worker=needs,
+            accelerator_type=scale.accelerator_type or None,
+        ),
+        run_config=RunConfig(
+            name=job.model_id,
+            storage_path=folder,
+            failure_config=FailureConfig(max_failures=scale.max_failures),
+        ),
+    )
+    outcome: Any = trainer.fit().return_value  # of the first worker
+    return outcome
+
+
+def _work(settings: dict[str, Any]) -> tuple[int, str]:
+    """Do one worker's part; errors that a restart cannot help are returned, not raised."""
+    set_up_logging()
+    try:
+        run_job(Job.from_dict(settings["job"]), LogReporter(), StopRequest())
+    except Preempted as stopped:
+        return EXIT_PREEMPTED, str(stopped)
+    except NonFiniteError as error:
+        return EXIT_NON_FINITE, str(error)
+    except (ConfigError, DataError, NotFoundError) as error:
+        return EXIT_CONFIG, str(error)
+    return 0, ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a job file on a Ray cluster; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m training.on_ray", description=__doc__)
+    parser.add_argument("--job", type=Path, required=True, help="JSON file, see training.job")
+    parser.add_argument("--workers", default="1", help="how many: 2, or least:most such as 1:4")
+    parser.add_argument("--address", default="", help="of a cluster; else one is made here")
+    parser.add_argument("--devices-per-worker", type=float, default=0.0, help="0.1 is a tenth")
+    parser.add_argument("--accelerator-type", default="", help="such as L4, in a mixed cluster")
+    parser.add_argument("--folder", default="", help="for Ray's state, seen by all nodes")
+    told = parser.parse_args(arguments)
+    try:
+        import ray
+    except ImportError:
+        sys.stderr.write(_HOW_TO_INSTALL + "\n")
+        return EXIT_CONFIG
+    with open_reporter() as reporter, tempfile.TemporaryDirectory(prefix="starloop-ray-") as own:
+        try:
+            job = Job.read(told.job)
+            scale = Scale.parse(
+                told.workers,
+                devices_per_worker=told.devices_per_worker,
+                accelerator_type=told.accelerator_type,
+            )
+            scale.check(job.config.shards)
+        except ConfigError as error:
+            reporter.log(f"cannot train: {error}")
+            return EXIT_CONFIG
+        ray.init(address=told.address or "local", include_dashboard=False)
+        try:
+            code, why = train_on_ray(job, scale, told.folder or own)
+        finally:
+            ray.shutdown()
+        if code:
+            reporter.log(f"stopped: {why}" if code == EXIT_PREEMPTED else f"failed: {why}")
+            return code
+        store = open_store(job.store)
+        if not artifacts.is_complete(store, job.model_id):
+            reporter.log(f"failed: model {job.model_id} is not in the store")
+            return 1
+        delete_checkpoints(store, job.model_id)
+        report_model(store, job, reporter)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
