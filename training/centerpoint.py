@@ -26,6 +26,7 @@ from training.config import TrainConfig
 from training.frames import num_point_columns
 from training.heads import NUM_CODES, PRIOR, Heads, Inputs, PointInputs
 from training.layers import Residual, conv
+from training.pillar_max import pillar_max
 
 _FAR_M: Final = 50.0
 EPS: Final = 1e-3
@@ -88,12 +89,9 @@ class PointNet(nn.Module):
         points, pillar, num_frames = inputs
         size = num_frames * self.rows * self.columns
         described = self.describe(points, pillar, size)
-        answer = F.relu(self._normalise(self.linear(described), pillar < size))
-        canvas = answer.new_zeros((size + 1, self.channels)).scatter_reduce(
-            0, pillar[:, None].expand(-1, self.channels), answer, "amax", include_self=True
-        )
-        picture = canvas[:size].view(num_frames, self.rows, self.columns, self.channels)
-        return picture.permute(0, 3, 1, 2)
+        weight, shift = self._normalised(described, pillar < size)
+        picture = pillar_max(described, weight, shift, pillar, size)
+        return picture.view(num_frames, self.rows, self.columns, -1).permute(0, 3, 1, 2)
 
     def describe(self, points: Tensor, pillar: Tensor, size: int) -> Tensor:
         """Return (N, 4 or 5 + 5) what the linear layer sees of every point; offsets in pillars."""
@@ -115,19 +113,34 @@ class PointNet(nn.Module):
             dim=1,
         )
 
-    def _normalise(self, x: Tensor, counts: Tensor) -> Tensor:
-        """Return batch normalised (N, P), over the points that count: padding has no say."""
+    def _normalised(self, described: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (P, D) weight and (P,) shift of the linear layer with its normalisation.
+
+        Mean and variance of a linear layer's answers follow from mean and covariance of what it is
+        given, so no answer needs to be made to know them. Only points that count have a say.
+        """
+        weight = self.linear.weight
         if self.training:
-            share = counts.to(x.dtype)[:, None]
-            number = share.sum().clamp(min=1.0)
-            mean = (x * share).sum(dim=0) / number
-            var = ((x - mean).square() * share).sum(dim=0) / number
+            mean, covariance = _moments(described, counts)
+            mean, var = weight @ mean, ((weight @ covariance) * weight).sum(dim=1)
             with torch.no_grad():
                 self.running_mean.lerp_(mean.detach(), _MOMENTUM)
                 self.running_var.lerp_(var.detach(), _MOMENTUM)
         else:
             mean, var = self.running_mean, self.running_var
-        return (x - mean) * (torch.rsqrt(var + EPS) * self.weight) + self.bias
+        scale = torch.rsqrt(var + EPS) * self.weight
+        return weight * scale[:, None], self.bias - mean * scale
+
+
+@torch.no_grad()
+def _moments(described: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (D,) mean and (D, D) covariance of the points that count; summed in float64."""
+    share = counts.double()[:, None]
+    values = described.double() * share
+    number = share.sum().clamp(min=1.0)
+    mean = values.sum(dim=0) / number
+    covariance = values.t() @ values / number - mean[:, None] * mean
+    return mean.float(), covariance.float()
 
 
 class Backbone(nn.Module):

@@ -300,3 +300,31 @@ def test_rotated_nms_keeps_the_best_of_boxes_that_overlap():
     kept = predictor.to_boxes(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 0]))
     assert len(kept) == 3
     assert isinstance(predictor.detector, FrameDetector)
+
+
+def test_gradients_of_the_point_network_are_those_of_its_plain_form():
+    torch.manual_seed(0)
+    net = PointNet(CONFIG).train()
+    points = torch.from_numpy(make_scene(2)[0])
+    inputs = net.locate(points, torch.zeros(len(points)).long(), 1)
+    wanted = torch.rand(1, 12, *CONFIG.grid_shape)
+    ((net(inputs) - wanted) ** 2).sum().backward()
+    found = [net.linear.weight.grad, net.weight.grad, net.bias.grad]
+    running = net.running_mean.clone(), net.running_var.clone()
+
+    size = CONFIG.grid_shape[0] * CONFIG.grid_shape[1]
+    seen = net.describe(inputs.points, inputs.pillar, size)[inputs.pillar < size].double()
+    pillar = inputs.pillar[inputs.pillar < size]
+    plain = torch.nn.BatchNorm1d(12, eps=1e-3).double()
+    linear = net.linear.weight.detach().double().requires_grad_()
+    answer = torch.relu(plain(seen @ linear.t()))
+    canvas = answer.new_zeros(size, 12).scatter_reduce(
+        0, pillar[:, None].expand(-1, 12), answer, "amax", include_self=True
+    )
+    picture = canvas.view(1, *CONFIG.grid_shape, 12).permute(0, 3, 1, 2)
+    ((picture - wanted.double()) ** 2).sum().backward()
+    for one, other in zip(found, [linear.grad, plain.weight.grad, plain.bias.grad], strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(running[0].double(), plain.running_mean, rtol=1e-4, atol=1e-5)
+    usual = plain.running_var  # which counts one point less
+    torch.testing.assert_close(running[1].double(), usual, rtol=1e-3, atol=1e-4)
