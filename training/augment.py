@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,7 @@ _TRIES: Final = 6
 _LEAST_POINTS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ObjectBank:
     """Points and boxes of labelled objects, by category.
 
@@ -31,6 +32,23 @@ class ObjectBank:
     """
 
     objects: dict[str, list[tuple[Float32, Boxes]]]
+
+    @cached_property
+    def boxes(self) -> Boxes:
+        """Boxes of all objects, category by category."""
+        found = [box for objects in self.objects.values() for _, box in objects]
+        return Boxes.concatenate(found) if found else Boxes.empty()
+
+    @cached_property
+    def cuts(self) -> list[Float32]:
+        """Points of all objects, in the order of `boxes`."""
+        return [points for objects in self.objects.values() for points, _ in objects]
+
+    @cached_property
+    def start(self) -> dict[str, int]:
+        """Where the objects of each category begin in `boxes`."""
+        ends = np.cumsum([0, *(len(objects) for objects in self.objects.values())]).tolist()
+        return dict(zip(self.objects, ends, strict=False))
 
     @classmethod
     def build(cls, frames: Sequence[tuple[Float32, Boxes]], config: TrainConfig) -> ObjectBank:

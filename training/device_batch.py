@@ -22,15 +22,15 @@ from torch import Tensor
 
 from scene.box import Boxes
 from scene.types import Float32, Int64, Mask
-from training.augment import ObjectBank, stands_free, turn_and_scale
+from training.augment import ObjectBank
 from training.config import TrainConfig
 from training.device_targets import aim
 from training.loss import BatchTargets
+from training.placing import place_objects
 from training.targets import Targets, labels_of
 
 _BOX_VALUES: Final = 9  # x, y, z, l, w, h, yaw, vx, vy
 _PAD_POINTS: Final = 65_536  # sizes of batches come in such steps: few shapes, memory is reused
-_TRIES: Final = 6
 _SENSOR_M: Final = 1.8
 _GROW_M: Final = 0.2  # around a pasted object, where other points go
 
@@ -101,13 +101,14 @@ def draw_sample(
     """Decide what happens to a frame."""
     boxes = boxes.take(np.isin(boxes.category, config.categories))
     own = len(boxes)
-    clouds, owners = [points], [np.full(len(points), -1, np.int16)]
+    owner = np.full(len(points), -1, np.int16)
     if bank is not None:
-        for cut, box in _choose(boxes, config, rng, bank):
-            clouds.append(cut)
-            owners.append(np.full(len(cut), len(boxes), np.int16))
-            boxes = Boxes.concatenate([boxes, box])
-    points, owner = np.concatenate(clouds), np.concatenate(owners)
+        placed, cuts, counts = place_objects(boxes, config, rng, bank)
+        if len(placed):
+            numbers = np.arange(own, own + len(placed), dtype=np.int16)
+            points = np.concatenate([points, cuts])
+            owner = np.concatenate([owner, np.repeat(numbers, counts)])
+            boxes = Boxes.concatenate([boxes, placed])
     if len(points) > config.max_points:
         kept = np.sort(rng.permutation(len(points))[: config.max_points])
         points, owner = points[kept], owner[kept]
@@ -156,25 +157,6 @@ def join_samples(samples: Sequence[Sample], config: TrainConfig) -> RawBatch:
         moves,
         int(np.ceil(reach / config.cell_m)) + 1,
     )  # fmt: skip
-
-
-def _choose(
-    boxes: Boxes, config: TrainConfig, rng: np.random.Generator, bank: ObjectBank
-) -> list[tuple[Float32, Boxes]]:
-    """Choose objects of other frames that stand free, each at its distance, anywhere around."""
-    chosen: list[tuple[Float32, Boxes]] = []
-    for category, wanted in config.paste:
-        objects = bank.objects.get(category, [])
-        for _ in range(wanted if objects else 0):
-            for _ in range(_TRIES):
-                cut, box = objects[int(rng.integers(len(objects)))]
-                turn = float(rng.uniform(-config.paste_turn_rad, config.paste_turn_rad))
-                cut, box = turn_and_scale(cut, box, turn, 1.0)
-                if stands_free(boxes, box):
-                    chosen.append((cut, box))
-                    boxes = Boxes.concatenate([boxes, box])
-                    break
-    return chosen
 
 
 def vary_and_aim(
