@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 from training.config import TrainConfig
 
@@ -65,3 +67,12 @@ def has_bfloat16_units() -> bool:
             return " amx_bf16" in file.read()
     except OSError:
         return False
+
+
+@lru_cache(maxsize=256)
+def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return numbers as a tensor on the device; made once.
+
+    Making a tensor of host numbers on an accelerator waits for everything queued there.
+    """
+    return torch.tensor(values, dtype=dtype, device=device)

@@ -90,6 +90,11 @@ class RawBatch:
         """B."""
         return len(self.draws)
 
+    def slices(self) -> list[slice]:
+        """Return where the points of each frame are: known here, so that no device is asked."""
+        ends = np.cumsum(np.bincount(self.frame, minlength=self.num_frames)).tolist()
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
 
 def draw_sample(
     points: Float32,
@@ -163,11 +168,11 @@ def vary_and_aim(
     batch: RawBatch, config: TrainConfig, sizes: Tensor, device: torch.device
 ) -> tuple[Tensor, Tensor, BatchTargets]:
     """Return (N, 4 or 5) points, their (N,) frame (-1 for none) and the targets, on the device."""
-    points, owner, frame, boxes, labels, seen, pasted, draws, light, moves = (
+    points, owner, frame, boxes, labels, seen, draws, light, moves = (
         _send(array, device)
         for array in (
             batch.points, batch.owner, batch.frame, batch.boxes, batch.labels, batch.seen,
-            batch.pasted, batch.draws, batch.light, batch.moves,
+            batch.draws, batch.light, batch.moves,
         )
     )  # fmt: skip
     frame = frame.long()  # sent in few bytes
@@ -176,9 +181,9 @@ def vary_and_aim(
         points = F.pad(points, (0, 0, 0, rows))
         owner, frame = F.pad(owner, (0, rows), value=-1), F.pad(frame, (0, rows), value=-1)
     if batch.pasted.any():
-        frame = clear_places(points, owner, frame, boxes, pasted)
+        frame = clear_places(points, owner, frame, boxes, batch)
     if batch.moves.any():
-        points, boxes = move_objects(points, frame, boxes, labels, moves)
+        points, boxes = move_objects(points, boxes, labels, moves, batch.slices())
     points, boxes = vary(points, frame, boxes, draws, light)
     targets = aim(boxes, labels, seen, config, sizes, batch.extent_cells)
     return points, frame, targets
@@ -206,33 +211,33 @@ def vary(
     xyz = (matrix[which] * points[:, None, :3]).sum(dim=2) + shift[which]
     bright = (points[:, 3:4] * light[which, None]).clamp(0.0, 1.0)
     points = torch.cat([xyz, bright, points[:, 4:]], dim=1)
-    centre = torch.einsum("bij,bmj->bmi", matrix, boxes[..., :3]) + shift[:, None]
-    velocity = torch.einsum("bij,bmj->bmi", matrix[:, :2, :2], boxes[..., 7:9])
+    # Sums and not products of matrices: those may be rounded to ten bits on an accelerator.
+    centre = (matrix[:, None] * boxes[..., None, :3]).sum(dim=3) + shift[:, None]
+    velocity = (matrix[:, None, :2, :2] * boxes[..., None, 7:9]).sum(dim=3)
     yaw = boxes[..., 6:7] * sign[:, None, None] + turn[:, None, None]
     size = boxes[..., 3:6] * scale[:, None, None]
     return points, torch.cat([centre, size, yaw, velocity], dim=2)
 
 
 def clear_places(
-    points: Tensor, owner: Tensor, frame: Tensor, boxes: Tensor, pasted: Tensor
+    points: Tensor, owner: Tensor, frame: Tensor, boxes: Tensor, batch: RawBatch
 ) -> Tensor:
     """Return (N,) frame, -1 for points that stand where an object was pasted, or behind it.
 
     The lidar looks from 1.8 m above the ego origin. An object hides what is farther away within
-    its own window of azimuth and slope.
+    its own window of azimuth and slope. `batch` tells which boxes were pasted.
     """
     frame = frame.clone()
-    for number in range(len(boxes)):  # a few frames; all objects of a frame at once
-        index = torch.nonzero(frame == number)[:, 0]
-        added = torch.nonzero(pasted[number])[:, 0]
+    for number, part in enumerate(batch.slices()):  # a few frames; all objects of one at once
+        added = np.flatnonzero(batch.pasted[number])
         if not len(added):
             continue
-        cloud, whose = points[index], owner[index]
-        grown = boxes[number, added].clone()
-        grown[:, 3:6] += 2 * _GROW_M
+        index = _send(added, points.device)
+        cloud, whose, objects = points[part], owner[part], boxes[number, index]
+        grown = torch.cat([objects[:, :3], objects[:, 3:6] + 2 * _GROW_M, objects[:, 6:]], dim=1)
         gone = (_local(cloud, grown).abs() <= grown[None, :, 3:6] / 2).all(dim=2).any(dim=1)
-        gone |= _hidden(cloud, whose, boxes[number, added, :2], added)
-        frame[index[gone & (whose < 0)]] = -1
+        gone = (gone | _hidden(cloud, whose, objects[:, :2], index)) & (whose < 0)
+        frame[part] = torch.where(gone, -1, frame[part])
     return frame
 
 
@@ -254,7 +259,7 @@ def _hidden(cloud: Tensor, whose: Tensor, centre: Tensor, added: Tensor) -> Tens
 
 
 def move_objects(
-    points: Tensor, frame: Tensor, boxes: Tensor, labels: Tensor, moves: Tensor
+    points: Tensor, boxes: Tensor, labels: Tensor, moves: Tensor, slices: Sequence[slice]
 ) -> tuple[Tensor, Tensor]:
     """Turn every object about its centre and move it, with its points; see `Sample.moves`.
 
@@ -268,9 +273,8 @@ def move_objects(
     near &= ~torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
     moves = torch.where(near.any(dim=2)[..., None], torch.zeros_like(moves), moves)
     points = points.clone()
-    for number in range(len(boxes)):
-        index = torch.nonzero(frame == number)[:, 0]
-        cloud, own = points[index], boxes[number]
+    for number, part in enumerate(slices):
+        cloud, own = points[part], boxes[number]
         local = _local(cloud, own)
         inside = (local.abs() <= own[None, :, 3:6] / 2 + 0.05).all(dim=2) & (labels[number] >= 0)
         which = inside.float().argmax(dim=1)
@@ -280,7 +284,7 @@ def move_objects(
         x = arm[:, 0] * cos - arm[:, 1] * sin
         y = arm[:, 0] * sin + arm[:, 1] * cos
         moved = torch.stack([x, y], dim=1) + centre + shift
-        points[index, :2] = torch.where(inside.any(dim=1)[:, None], moved, cloud[:, :2])
+        points[part, :2] = torch.where(inside.any(dim=1)[:, None], moved, cloud[:, :2])
     cos, sin = torch.cos(moves[..., 0]), torch.sin(moves[..., 0])
     vx, vy = boxes[..., 7], boxes[..., 8]
     velocity = torch.stack([vx * cos - vy * sin, vx * sin + vy * cos], dim=2)

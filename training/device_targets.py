@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from training.config import TrainConfig
+from training.device import constant
 from training.loss import BatchTargets
 from training.targets import group_of_categories
 
@@ -32,10 +33,10 @@ def aim(
     """
     batch, most = labels.shape
     rows, columns = config.output_shape
-    low = boxes.new_tensor([config.x_min_m, config.y_min_m])
+    low = constant((config.x_min_m, config.y_min_m), boxes.device, boxes.dtype)
     position = (boxes[..., :2] - low) / config.cell_m
     cell = torch.floor(position)
-    limit = boxes.new_tensor([rows, columns])
+    limit = constant((rows, columns), boxes.device, boxes.dtype)
     inside = (labels >= 0) & ((cell >= 0) & (cell < limit)).all(dim=2)
     real = inside & seen
     number = torch.where(inside[..., None], cell, torch.zeros_like(cell)).long()
@@ -59,7 +60,7 @@ def aim(
     # A true peak counts even inside the window of an unseen box.
     peak = torch.where(real, frame * rows * columns + flat_cell, size)
     weight = weight.index_fill(0, peak.flatten(), 1.0)[:size]
-    group = torch.from_numpy(group_of_categories(config)).to(boxes.device)
+    group = constant(tuple(group_of_categories(config)), boxes.device, torch.int64)
     num_groups = len(config.head_groups)
     cells = (frame * num_groups + group[label]) * rows * columns + flat_cell
     return BatchTargets(

@@ -10,6 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from training.device import constant
+
 _EDGE: Final = 1e-6  # a corner on an edge is inside, whatever rounding says
 _LEAST: Final = 1e-9
 
@@ -59,8 +61,8 @@ def intersection_bev(first: Tensor, second: Tensor) -> Tensor:
 def _corners(boxes: Tensor, origin: Tensor) -> Tensor:
     """Return (M, 4, 2) corners, counter-clockwise."""
     cos, sin = torch.cos(boxes[:, 6]), torch.sin(boxes[:, 6])
-    x = boxes.new_tensor([0.5, -0.5, -0.5, 0.5]) * boxes[:, 3:4]
-    y = boxes.new_tensor([0.5, 0.5, -0.5, -0.5]) * boxes[:, 4:5]
+    x = constant((0.5, -0.5, -0.5, 0.5), boxes.device, boxes.dtype) * boxes[:, 3:4]
+    y = constant((0.5, 0.5, -0.5, -0.5), boxes.device, boxes.dtype) * boxes[:, 4:5]
     turned = [x * cos[:, None] - y * sin[:, None], x * sin[:, None] + y * cos[:, None]]
     return torch.stack(turned, dim=2) + (boxes[:, :2] - origin)[:, None]
 

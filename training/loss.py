@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.config import TrainConfig
+from training.device import constant
 from training.heads import NUM_CODES, Heads, box_of_codes
 from training.iou import iou_3d
 
@@ -65,8 +66,9 @@ def detection_loss(
     picked = pick(heads.codes.float(), NUM_CODES, targets.cells)
     known = ~torch.isnan(targets.codes)
     wanted = torch.where(known, targets.codes, picked.detach())
-    weights = picked.new_tensor((1.0,) * 8 + (config.velocity_weight,) * 2)
-    per_code = F.smooth_l1_loss(picked, wanted, reduction="none", beta=0.1) * weights
+    weights = (1.0,) * 8 + (config.velocity_weight,) * 2
+    per_code = F.smooth_l1_loss(picked, wanted, reduction="none", beta=0.1)
+    per_code = per_code * constant(weights, picked.device, picked.dtype)
     if targets.real is None:
         box_loss = per_code.sum() / max(len(targets.cells), 1)
     else:

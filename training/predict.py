@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from scene.box import Boxes
-from scene.overlap import bev_iou
+from scene.suppression import rectangles, suppress
 from scene.types import Float32, Int64
 from training.config import TrainConfig
 from training.decode import FrameDetector
@@ -41,20 +41,6 @@ class Predictor:
         result = Boxes.make(
             boxes[:, :3], boxes[:, 3:6], boxes[:, 6], names, boxes[:, 7:9], score=scores
         )
-        return suppress(result, self._config.nms_iou) if self._config.nms_iou else result
-
-
-def suppress(boxes: Boxes, most_iou: float) -> Boxes:
-    """Return the boxes that no better one of their category overlaps by more than `most_iou`.
-
-    Args:
-        boxes: best score first.
-        most_iou: of the footprints.
-    """
-    clash = bev_iou(boxes, boxes) > most_iou
-    clash &= boxes.category[:, None] == boxes.category[None]
-    keep = np.ones(len(boxes), dtype=bool)
-    for i in range(len(boxes)):  # greedy by definition: each decision needs those before it
-        if keep[i]:
-            keep[i + 1 :] &= ~clash[i, i + 1 :]
-    return boxes.take(keep)
+        if not self._config.nms_iou:
+            return result
+        return result.take(suppress(rectangles(result), scores, labels, self._config.nms_iou))

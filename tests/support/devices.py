@@ -19,4 +19,5 @@ def open_device(name: str) -> Any:
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if found is None:
         pytest.skip("torch sees no accelerator")
+    torch.set_float32_matmul_precision("highest")  # a training in the same process lowers it
     return found

@@ -125,10 +125,10 @@ def test_moved_objects_take_their_points_along(name):
     moves = rng.uniform(-0.3, 0.3, (1, len(boxes), 3)).astype(np.float32)
     moved, placed = move_objects(
         torch.from_numpy(points).to(device),
-        torch.zeros(len(points), dtype=torch.int64, device=device),
         torch.from_numpy(sample.boxes[None]).to(device),
         torch.from_numpy(sample.labels[None]).to(device),
         torch.from_numpy(moves).to(device),
+        [slice(0, len(points))],
     )
     placed = placed[0].cpu().numpy()
     changed = np.abs(placed - sample.boxes).max(axis=1) > 0.01
@@ -155,8 +155,9 @@ def test_pasted_objects_clear_their_place_and_hide_what_is_behind(name):
         frame = clear_places(
             *(
                 torch.from_numpy(a).to(device)
-                for a in (batch.points, batch.owner, batch.frame, batch.boxes, batch.pasted)
-            )
+                for a in (batch.points, batch.owner, batch.frame, batch.boxes)
+            ),
+            batch,
         ).cpu()
         added = to_boxes(sample.boxes[sample.pasted], sample.labels[sample.pasted])
         kept = (frame.numpy() >= 0) & (sample.owner < 0)
