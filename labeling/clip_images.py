@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -81,10 +82,25 @@ class ImageIndex:
         return camera_SE3_ego @ moved
 
 
+# Gives a file of a landed recording by its path in it; None if it has been taken away.
+ReadLanded = Callable[[RecordingId, str], bytes | None]
+
+
 def read_image(
-    store: ObjectStore, recording: RecordingId, camera: str, timestamp_ns: int
+    store: ObjectStore,
+    recording: RecordingId,
+    camera: str,
+    timestamp_ns: int,
+    read_landed: ReadLanded | None = None,
 ) -> tuple[bytes, str]:
     """Return an image as it was recorded, and its media type.
+
+    Args:
+        store: the bucket.
+        recording: id of the recording.
+        camera: name of the camera.
+        timestamp_ns: the image's own time.
+        read_landed: reads what ingest did not copy but kept by reference, as data sets come.
 
     Raises:
         NotFoundError: if there is no such image.
@@ -99,8 +115,11 @@ def read_image(
                 sensors, times = head["sensor"].to_pylist(), head["timestamp_ns"].to_pylist()
                 for row, found in enumerate(zip(sensors, times, strict=True)):
                     if found == (camera, timestamp_ns):
-                        data = file.read_row_group(number, ["data"])["data"][row].as_py()
+                        body = file.read_row_group(number, ["data", "uri"]).slice(row, 1)
+                        [data], [uri] = body["data"].to_pylist(), body["uri"].to_pylist()
                         encoding = head["encoding"][row].as_py()
+                        if data is None and uri and read_landed is not None:
+                            data = read_landed(recording, uri)
                         if data is not None and encoding in MEDIA_TYPES:
                             return data, MEDIA_TYPES[encoding]
         except (pa.ArrowException, OSError) as error:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loop.landing import registered
+from loop.landing import landed_file
 from loop.stored import StoredRecording
 from loop.workspace import Workspace
 from recordings.export.clip import Clip
@@ -111,7 +111,7 @@ def _opened(workspace: Callable[[], Workspace], request: ExportRequest) -> Itera
     with StoredRecording(place, name, table, as_measured=request.as_measured) as stored:
         if request.annotations and stored.ground_truth is None:
             raise DataError(f"recording {name}: no frame of it has been annotated")
-        yield _Opened(stored, lambda uri: _landed(place, name, uri), stored.num_sweeps)
+        yield _Opened(stored, lambda uri: landed_file(place, name, uri), stored.num_sweeps)
 
 
 def _file(root: Path, uri: str) -> bytes | None:
@@ -120,12 +120,3 @@ def _file(root: Path, uri: str) -> bytes | None:
     if not uri or ".." in Path(uri).parts or Path(uri).is_absolute() or not path.is_file():
         return None
     return path.read_bytes() if path.stat().st_size <= _MAX_IMAGE_BYTES else None
-
-
-def _landed(workspace: Workspace, name: RecordingId, uri: str) -> bytes | None:
-    """Return a file of the landed recording; None if it has been taken away."""
-    try:
-        source = registered(workspace, name)
-        return workspace.landing.get(f"{source.prefix}{uri}")
-    except NotFoundError:
-        return None

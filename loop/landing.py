@@ -60,6 +60,15 @@ def registered(workspace: Workspace, recording: RecordingId) -> Source:
     )
 
 
+def landed_file(workspace: Workspace, recording: RecordingId, uri: str) -> bytes | None:
+    """Return a file of a landed recording by its path in it; None if it has been taken away."""
+    try:
+        source = registered(workspace, recording)
+        return workspace.landing.get(f"{source.prefix}{uri}")
+    except NotFoundError:
+        return None
+
+
 @contextmanager
 def local_copy(workspace: Workspace, source: Source) -> Iterator[Path]:
     """Give a path to the recording's file or folder: the landed one, or a temporary download.

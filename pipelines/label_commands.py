@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ import click
 from labeling.clip_task import cut_clips
 from labeling.label_studio_clips import LabelStudioClips
 from labeling.serve.access import TokenAccess
+from loop.landing import landed_file
 from loop.workspace import Workspace
 from pipelines.settings import Settings
 from scene.box import Boxes
@@ -66,11 +68,14 @@ def serve_alone(settings: Settings, port: int, labellers: int) -> None:
     """Run the editor alone until it is stopped; print a URL for each labeller."""
     from labeling.serve.app import create_app
 
+    workspace = settings.workspace()
     access = TokenAccess.new(labellers)
     listener = socket.create_server(("127.0.0.1", port))
     for token in access.tokens:
         click.echo(f"{_address(listener)}/editor/?token={token}")
-    run_app(create_app(settings.workspace().store, access), listener)
+    run_app(
+        create_app(workspace.store, access, read_landed=partial(landed_file, workspace)), listener
+    )
 
 
 def serve_label_studio(settings: Settings, port: int, poll_s: float) -> None:
@@ -97,10 +102,12 @@ def serve_behind(
     except LabelError as error:
         text = f"no webhook, only a poll every {poll_s:g} s (SSRF_PROTECTION_ENABLED?): {error}"
         click.secho(text, fg="yellow", err=True)
+    workspace = settings.workspace()
     app = create_proxied_app(
-        settings.workspace().store,
+        workspace.store,
         backend.server.url,
         hook_secret=secret,
+        read_landed=partial(landed_file, workspace),
         fetching=webhook.FetchThread(backend, poll_s),
     )
     run_app(app, listener)

@@ -23,7 +23,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from labeling.annotation import Draft, Submission
-from labeling.clip_images import read_image
+from labeling.clip_images import ReadLanded, read_image
 from labeling.clip_store import Answer, ClipStore, iso
 from labeling.clip_task import ClipTask
 from labeling.serve.access import Access
@@ -36,11 +36,13 @@ _Index = Annotated[int, Path(ge=0)]
 _LONG = "private, max-age=86400, immutable"
 
 
-def make_router(clips: ClipStore, access: Access) -> APIRouter:
+def make_router(
+    clips: ClipStore, access: Access, read_landed: ReadLanded | None = None
+) -> APIRouter:
     """Return the routes below `/editor/api`."""
     router = APIRouter(prefix="/editor/api")
     add_task_routes(router, clips, access)
-    add_data_routes(router, clips, access)
+    add_data_routes(router, clips, access, read_landed)
     return router
 
 
@@ -77,7 +79,9 @@ def add_task_routes(router: APIRouter, clips: ClipStore, access: Access) -> None
         }
 
 
-def add_data_routes(router: APIRouter, clips: ClipStore, access: Access) -> None:
+def add_data_routes(
+    router: APIRouter, clips: ClipStore, access: Access, read_landed: ReadLanded | None
+) -> None:
     """Add points and images. They never change: a recording is immutable under its task."""
     labeller_of = Depends(access.labeller)
 
@@ -98,7 +102,7 @@ def add_data_routes(router: APIRouter, clips: ClipStore, access: Access) -> None
         for found in _frame(task, number).images:
             if found["camera"] == camera:
                 data, media_type = read_image(
-                    clips.store, task.recording, camera, found["timestamp_ns"]
+                    clips.store, task.recording, camera, found["timestamp_ns"], read_landed
                 )
                 return Response(data, media_type=media_type, headers={"cache-control": _LONG})
         raise NotFoundError(f"clip {task_id}, frame {number}: no image of {camera!r}")

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from labeling.annotation import explain
+from labeling.clip_images import ReadLanded
 from labeling.clip_store import ClipStore
 from labeling.serve import api, pages, webhook
 from labeling.serve.access import LabelStudioAccess, TokenAccess
@@ -25,20 +26,25 @@ _STATUS = ((NotFoundError, 404), (ConflictError, 409), (LabelError, 422), (DataE
 
 
 def create_app(
-    store: ObjectStore, access: TokenAccess, *, dist: Path = pages.DIST
-) -> FastAPI:  # fmt: skip
+    store: ObjectStore,
+    access: TokenAccess,
+    *,
+    read_landed: ReadLanded | None = None,
+    dist: Path = pages.DIST,
+) -> FastAPI:
     """Return the editor alone, without Label Studio.
 
     Args:
         store: the bucket with the clips and the recordings.
         access: tokens of the labellers.
+        read_landed: reads images that were kept by reference.
         dist: the built editor.
     """
     app = FastAPI(title="Starloop editor", docs_url=None, redoc_url=None, openapi_url=None)
     # A page of another name that resolves to this machine must not talk to us.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     add_errors(app)
-    app.include_router(api.make_router(ClipStore(store), access))
+    app.include_router(api.make_router(ClipStore(store), access, read_landed))
     app.include_router(pages.make_router(access, dist))
 
     @app.get("/", include_in_schema=False)
@@ -55,6 +61,7 @@ def create_proxied_app(
     *,
     hook_secret: str = "",
     fetching: FetchThread | None = None,
+    read_landed: ReadLanded | None = None,
     dist: Path = pages.DIST,
 ) -> FastAPI:
     """Return the editor and, for everything else, Label Studio behind it: one origin.
@@ -64,6 +71,7 @@ def create_proxied_app(
         label_studio_url: where Label Studio listens.
         hook_secret: what its webhooks carry; empty for no receiver.
         fetching: runs as long as the application, and is woken by webhooks.
+        read_landed: reads images that were kept by reference.
         dist: the built editor.
     """
     client = make_client(label_studio_url)
@@ -83,7 +91,7 @@ def create_proxied_app(
         title="Starloop editor", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
     add_errors(app)
-    app.include_router(api.make_router(ClipStore(store), LabelStudioAccess(client)))
+    app.include_router(api.make_router(ClipStore(store), LabelStudioAccess(client), read_landed))
     if hook_secret:
         app.include_router(webhook.make_router(store, hook_secret, fetching))
     app.include_router(pages.make_router(None, dist))

@@ -4,6 +4,8 @@ import { Api } from "../core/api";
 import type { TaskSummary } from "../core/protocol";
 import { h } from "./dom";
 
+/** As many as the server gives at once. */
+const PAGE = 200;
 const STATES = { waiting: "to do", draft: "begun", submitted: "done" } as const;
 
 /** List the tasks, those to do first. */
@@ -18,7 +20,7 @@ export async function showTasks(root: HTMLElement): Promise<void> {
     const tasks = await api.tasks(last);
     list.append(...tasks.map(row));
     last = tasks.at(-1)?.task_id ?? last;
-    more.hidden = tasks.length < 100;
+    more.hidden = tasks.length < PAGE;
     if (list.childElementCount === 0) {
       list.append(
         h("p", {

@@ -10,6 +10,8 @@ const NAME_PX = 150;
 const HEAD_PX = 18;
 const ROW_PX = 15;
 const MOST_ROWS = 6;
+const ROWS_OF_LOW_PAGE = 3;
+const LOW_PAGE_PX = 640;
 const QUIET = "#8b98aa";
 
 export class Timeline {
@@ -42,7 +44,8 @@ export class Timeline {
     this.rows = [...model.document.tracks.values()]
       .filter((track) => track.boxes[model.frame] !== null || track.track_id === model.selected)
       .sort(inOrder);
-    const shown = Math.min(MOST_ROWS, Math.max(1, this.rows.length));
+    const most = window.innerHeight < LOW_PAGE_PX ? ROWS_OF_LOW_PAGE : MOST_ROWS;
+    const shown = Math.min(most, Math.max(1, this.rows.length));
     const height = HEAD_PX + shown * ROW_PX + 3;
     this.width = this.scroll.clientWidth;
     this.scroll.style.height = `${height}px`;

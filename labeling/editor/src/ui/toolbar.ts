@@ -15,7 +15,7 @@ const TOOLS: readonly (readonly [Tool, string, string])[] = [
 
 export class Toolbar {
   private readonly tools = new Map<Tool, HTMLButtonElement>();
-  private readonly frame = h("span", { className: "number" });
+  private readonly frame = h("span", { className: "number place" });
   private readonly undo: HTMLButtonElement;
   private readonly redo: HTMLButtonElement;
   private readonly background: HTMLButtonElement;

@@ -12,7 +12,7 @@ const AXES: Record<Exclude<ViewName, "perspective">, readonly [number, number]> 
   front: [1, 2],
 };
 const ROOM = 1.75;
-const MIN_SPAN_M = 3.2;
+const MIN_SPAN_M = 1.6;
 /** How far beyond the box points are still shown, along the line of sight. */
 const DEPTH_M = { top: 3, side: 1.2, front: 1.2 };
 const ZOOM_PER_NOTCH = 1.12;
