@@ -119,7 +119,7 @@ def annotations(
     rows = pull_annotations(workspace, recording)
     reviews = workspace.tables.read("label_reviews", {"recording": recording}).to_pylist()
     wanted = set(wanted_frames(workspace, recording))
-    seconds = [value for value in rows["seconds"].to_pylist() if value == value and value]
+    seconds = [value for value in rows["seconds"].to_pylist() if value is not None]
     return dg.MaterializeResult(
         metadata={
             "frames": len(rows),

@@ -41,7 +41,7 @@ def pull_annotations(workspace: Workspace, recording: RecordingId) -> pa.Table:
         {
             **annotated_row(recording, time, one.annotator, place.name, one.answer.boxes),
             "review": one.review,
-            "seconds": one.seconds,
+            "seconds": None if one.seconds != one.seconds else one.seconds,  # NaN: not known
         }
         for time, one in settled.items()
     ]

@@ -100,7 +100,9 @@ def _print(console: Console, title: str, rows: Sequence[Row]) -> None:
         if title:
             console.print(f"{title}: nothing to measure yet", highlight=False)
         return
-    table = Table(*rows[0], title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left")
+    for index, name in enumerate(rows[0]):
+        table.add_column(name, no_wrap=not index, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
     console.print(table)

@@ -14,15 +14,20 @@ import pytest
 from labeling.clip_store import ClipStore
 from loop.answers import known_answers
 from loop.ingest import ingest_recording
+from loop.label import push_tasks
+from loop.label_errors import find_label_errors
 from loop.landing import register, scan
+from loop.prelabel import prelabel_recording
+from loop.settle import pull_annotations
 from recordings.export.run import export_recording
+from scene.recording import RecordingId
 from storage import schemas
 from storage.rows import digest_of_rows
 from tests.support.clip_answers import submit
 from tests.support.label_stage import open_workspace
 from tests.support.tiny_recording import TinyRecording
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = (
     "label_tasks", "label_answers", "label_answer_boxes", "label_reviews", "annotations",
@@ -34,6 +39,15 @@ def run(folder: Path, name: str, kill_at: int = 0) -> int:
     command = [sys.executable, "-m", "tests.support.label_stage", str(folder), name]
     done = subprocess.run([*command, "--kill-at", str(kill_at)], cwd=ROOT, timeout=600, check=False)
     return done.returncode
+
+
+def run_calmly(folder: Path, name: str) -> None:
+    """Do what the assets do, in this process and without Dagster."""
+    workspace, recording = open_workspace(folder), RecordingId(name)
+    prelabel_recording(workspace, recording)
+    push_tasks(workspace, recording)
+    pull_annotations(workspace, recording)
+    find_label_errors(workspace, recording)
 
 
 def prepare(folder: Path) -> str:
@@ -82,15 +96,15 @@ def test_a_run_killed_in_any_of_its_writes_ends_as_if_it_had_not_been(tmp_path: 
     name = prepare(calm)
     shutil.copytree(calm, tmp_path / "killed")
     killed = tmp_path / "killed"
-    for folder in (calm, killed):
-        if folder == killed:  # in the middle of sending the clips
-            assert run(folder, name, kill_at=2) == -signal.SIGKILL
-        assert run(folder, name) == 0
-        answer(folder, name)
+    run_calmly(calm, name)
+    answer(calm, name)
+    run_calmly(calm, name)
+    assert run(killed, name, kill_at=2) == -signal.SIGKILL  # while the clips are sent
+    assert run(killed, name) == 0
+    answer(killed, name)
     for kill_at in (2, 4):  # between the tables of answers, and beside the review task
         assert run(killed, name, kill_at) == -signal.SIGKILL
     assert run(killed, name) == 0
-    assert run(calm, name) == 0
     assert contents(killed) == contents(calm)
     workspace = open_workspace(killed)
     assert len(workspace.tables.read("annotated_frames")) == 2
