@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +18,11 @@ from storage.open import StoreConfig, open_store
 from storage.sweeps import SweepFile, write_sweeps
 from tests.support.byte_counter import counting_relay
 from tests.support.rgw import shared_rgw
+from tests.support.tiny_scenes import make_scene, store_dataset
+from training import config as recipes
+from training.byte_cache import ByteCache
+from training.frame_store import StoreFrames
+from training.frames import frame_rows
 
 pytestmark = pytest.mark.integration
 
@@ -74,3 +80,28 @@ def test_a_random_sweep_costs_its_own_bytes(record_property: Callable[[str, obje
     assert crossed >= size  # the relay was not passed by
     assert crossed <= 1.1 * size, figures
     assert opened <= max(70_000, 0.1 * len(stored)), figures
+
+
+def test_a_training_reads_every_sweep_once_and_then_its_cache(tmp_path: Path) -> None:
+    """The second time round its frames, a training asks the store for nothing but etags."""
+    server = shared_rgw()
+    keys = (server.access_key, server.secret_key)
+    url = f"s3://ranged/{uuid.uuid4()}"
+    direct = open_store(StoreConfig(url, server.endpoint, *keys))
+    manifest = store_dataset(direct, [make_scene(i) for i in range(6)])
+    size = direct.stat("sweeps/tiny.0001.parquet").size_bytes
+    spent, points = [], []
+    for _ in range(2):
+        with counting_relay(server.port) as wire:
+            store = open_store(StoreConfig(url, wire.endpoint, *keys))
+            rows = list(frame_rows(manifest, recipes.small(), ("train",)))
+            cache = ByteCache(tmp_path, 1 << 30)
+            frames = StoreFrames(store, rows, recipes.small(), cache)
+            points.append([frames[i].points for i in (3, 0, 5, 1, 4, 2)])
+            frames.close()
+            spent.append(wire.received)
+    for cold, warm in zip(*points, strict=True):
+        np.testing.assert_array_equal(cold, warm)
+    assert spent[0] < 1.1 * size + 70_000  # the sweeps, and the end of the file once
+    assert spent[0] > 0.8 * size
+    assert spent[1] < 5_000
