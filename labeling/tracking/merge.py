@@ -13,6 +13,8 @@ from labeling.tracking.observations import Observations
 from scene.types import Float64, Int64, Mask
 
 _MOVING_GAP_S: Final = 3.0  # a moving object that was away for longer is another one
+_MOVING_GAP_A_HIT_S: Final = 0.6  # allowed for each detection of the piece with fewer of them
+_STANDING_GAP_A_HIT_S: Final = 2.0
 _STANDING_MPS: Final = 0.5
 _STANDING_REACH_M: Final = 1.0
 _TURN_S: Final = 0.8  # how much of a piece tells how it turns at its end
@@ -157,11 +159,16 @@ def _gap_cost(seen: Observations, slots: Slots, center: Float64, velocity: Float
     mismatch = (miss + miss_back) / 2
     reach = 4 * column(kind, "position_std_m")[:, None]
     reach = reach + 0.35 * column(kind, "acceleration_mps2")[:, None] * np.maximum(gap, 0) ** 2
-    moving = (mismatch < reach) & (gap <= _MOVING_GAP_S)
+    # What was hardly seen may be false, and must not stretch a track over a long gap.
+    seen_in = np.add.reduceat(slots.observed.astype(np.int64), first)
+    known = np.minimum(seen_in[:, None], seen_in)
+    moving = (mismatch < reach) & (gap <= np.minimum(_MOVING_GAP_S, _MOVING_GAP_A_HIT_S * known))
     slow = _slow(seen, slots, kind, velocity)
     distance = np.linalg.norm(apart, axis=2)
     standing = slow[0][:, None] & slow[1] & (distance < _STANDING_REACH_M)
-    standing &= gap <= column(kind, "standing_gap_s")[:, None]
+    standing &= gap <= np.minimum(
+        column(kind, "standing_gap_s")[:, None], _STANDING_GAP_A_HIT_S * known
+    )
     possible = (moving | standing) & (gap > 0) & (kind[:, None] == kind)
     badness = np.where(standing, np.minimum(distance, mismatch), mismatch) / reach
     return np.where(possible, badness + 0.5 * gap / _MOVING_GAP_S, _NEVER)

@@ -51,7 +51,7 @@ def track_offline(
     map_SE3_ego: Sequence[SE3],
     *,
     min_score: float = 0.1,
-    min_evidence: float = 1.0,
+    min_evidence: float = 1.5,
     fill_gaps: bool = True,
 ) -> TrackedFrames:
     """Find the objects behind the detections of a recording.

@@ -53,6 +53,7 @@ def load_devkit() -> Devkit | None:
     if "nuscenes" not in sys.modules:
         package = types.ModuleType("nuscenes")
         package.__path__ = [str(root)]
+        package.__spec__ = spec  # so that others may look for it again
         sys.modules["nuscenes"] = package
         drawing = types.ModuleType("nuscenes.utils.data_classes")
         drawing.Box = object  # named in one signature of eval.common.utils, never used here
