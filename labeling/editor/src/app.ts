@@ -196,7 +196,7 @@ export class App {
     if (open > 0) {
       const answer = await ask(
         `${open} prelabelled boxes have been neither accepted nor changed.`,
-        ["Go back", "Discard them", "Accept them"],
+        ["Accept them", "Discard them", "Go back"],
       );
       if (answer === null || answer === "Go back") return;
       if (answer === "Discard them") discardProposals(this.editor);

@@ -2,7 +2,11 @@
 
 import { h } from "./dom";
 
-/** Return the answer that was pressed; null if the person left the question. */
+/**
+ * Return the answer that was pressed; null if the person left the question.
+ *
+ * @param answers the last one has the focus: the one that does no harm when it is pressed by mistake.
+ */
 export function ask(question: string, answers: readonly string[]): Promise<string | null> {
   return new Promise((resolve) => {
     const buttons = answers.map((answer, i) => {
