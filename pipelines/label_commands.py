@@ -17,9 +17,10 @@ from loop.landing import landed_file
 from loop.workspace import Workspace
 from pipelines.settings import Settings
 from scene.box import Boxes
-from scene.errors import ConfigError, LabelError
+from scene.errors import ConfigError, LabelError, StoreError
 from scene.recording import RecordingId
 from storage.boxes import arrow_to_boxes
+from storage.store import ObjectStore
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -109,8 +110,21 @@ def serve_behind(
         hook_secret=secret,
         read_landed=partial(landed_file, workspace),
         fetching=webhook.FetchThread(backend, poll_s),
+        points_origin=_points_origin(workspace.store, _address(listener)),
     )
     run_app(app, listener)
+
+
+def _points_origin(store: ObjectStore, origin: str) -> str:
+    """Return where browsers may read points themselves; empty where only through us."""
+    allow = getattr(store, "allow_browser", None)
+    if allow is None:
+        return ""
+    try:
+        return allow(origin)
+    except StoreError as error:
+        click.secho(f"points go through this server: {error}", fg="yellow", err=True)
+        return ""
 
 
 def hook_secret(settings: Settings) -> str:

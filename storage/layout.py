@@ -173,6 +173,11 @@ def clip_task(task_id: str) -> str:
     return f"{clip_tasks_prefix()}{task_id}.json"
 
 
+def clip_points(recording: RecordingId, timestamp_ns: int) -> str:
+    """One sweep in the point codec as an object of its own, for the browsers of labellers."""
+    return f"labeling/points/{recording}/{timestamp_ns}.slpc"
+
+
 def clip_draft(task_id: str, labeller: str) -> str:
     """The unsubmitted work of one person on a clip, JSON."""
     return f"labeling/drafts/{task_id}/{_file_part(labeller)}.json"

@@ -18,6 +18,7 @@ from minio.error import MinioException, S3Error
 
 from scene.errors import ConfigError, ConflictError, NotFoundError, StoreError
 from storage.s3_client import AWS, RangeReader, credentials, full_endpoint, http_pool
+from storage.s3_cors import allow_origin
 from storage.store import ObjectStat, TableLocation, check_key, is_hidden
 
 _PART_BYTES: Final = 16 << 20
@@ -176,6 +177,15 @@ class S3Store:
             return self._client.presigned_get_object(
                 self._bucket, name, expires=timedelta(seconds=expires_s)
             )
+
+    def allow_browser(self, origin: str) -> str:
+        """Let pages of an origin read presigned URLs; return the origin of those URLs.
+
+        Raises:
+            StoreError: if the bucket has other rules, or the server refuses.
+        """
+        allow_origin(self._client, self._bucket, origin)
+        return self._endpoint
 
     @contextmanager
     def local_file(self, key: str) -> Iterator[Path]:

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from labeling.annotation import Draft, Submission
 from labeling.clip_images import ReadLanded, read_image
@@ -33,16 +33,29 @@ from storage import layout
 from storage.sweeps import SweepFile
 
 _Index = Annotated[int, Path(ge=0)]
+_URL_S = 300
 _LONG = "private, max-age=86400, immutable"
 
 
 def make_router(
-    clips: ClipStore, access: Access, read_landed: ReadLanded | None = None
+    clips: ClipStore,
+    access: Access,
+    read_landed: ReadLanded | None = None,
+    *,
+    presigned: bool = False,
 ) -> APIRouter:
-    """Return the routes below `/editor/api`."""
+    """Return the routes below `/editor/api`.
+
+    Args:
+        clips: the clips of the bucket.
+        access: tells who asks.
+        read_landed: reads images that were kept by reference.
+        presigned: points are read from the object store itself, by URLs that run out; its bucket
+            must let pages of our origin read.
+    """
     router = APIRouter(prefix="/editor/api")
     add_task_routes(router, clips, access)
-    add_data_routes(router, clips, access, read_landed)
+    add_data_routes(router, clips, access, read_landed, presigned=presigned)
     return router
 
 
@@ -80,7 +93,12 @@ def add_task_routes(router: APIRouter, clips: ClipStore, access: Access) -> None
 
 
 def add_data_routes(
-    router: APIRouter, clips: ClipStore, access: Access, read_landed: ReadLanded | None
+    router: APIRouter,
+    clips: ClipStore,
+    access: Access,
+    read_landed: ReadLanded | None,
+    *,
+    presigned: bool,
 ) -> None:
     """Add points and images. They never change: a recording is immutable under its task."""
     labeller_of = Depends(access.labeller)
@@ -92,6 +110,9 @@ def add_data_routes(
         tag = f'"{task_id}-{number}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304)
+        if presigned:
+            url = await run_in_threadpool(points_url, clips, task_id, number)
+            return RedirectResponse(url, headers={"cache-control": "no-store"})
         data = await run_in_threadpool(read_points, clips, task_id, number)
         headers = {"cache-control": _LONG, "etag": tag}
         return Response(data, media_type="application/octet-stream", headers=headers)
@@ -114,6 +135,19 @@ def read_points(clips: ClipStore, task_id: str, number: int) -> bytes:
     frame = _frame(task, number)
     with SweepFile(clips.store, layout.sweeps(task.recording)) as sweeps:
         return sweeps.read_encoded(sweeps.index_of(frame.timestamp_ns))
+
+
+def points_url(clips: ClipStore, task_id: str, number: int) -> str:
+    """Return a URL of one sweep that works for some minutes, without any other credentials.
+
+    It is that of an object of its own, made on first use: a URL of the recording's file would open
+    all of its sweeps.
+    """
+    task = clips.get(task_id)
+    key = layout.clip_points(task.recording, _frame(task, number).timestamp_ns)
+    if not clips.store.exists(key):
+        clips.store.put(key, read_points(clips, task_id, number))
+    return clips.store.presigned_url(key, _URL_S)
 
 
 def _frame(task: ClipTask, number: int) -> Any:

@@ -62,6 +62,7 @@ def create_proxied_app(
     hook_secret: str = "",
     fetching: FetchThread | None = None,
     read_landed: ReadLanded | None = None,
+    points_origin: str = "",
     dist: Path = pages.DIST,
 ) -> FastAPI:
     """Return the editor and, for everything else, Label Studio behind it: one origin.
@@ -72,6 +73,8 @@ def create_proxied_app(
         hook_secret: what its webhooks carry; empty for no receiver.
         fetching: runs as long as the application, and is woken by webhooks.
         read_landed: reads images that were kept by reference.
+        points_origin: the object store's, if browsers may read points from it; else they come
+            through this server.
         dist: the built editor.
     """
     client = make_client(label_studio_url)
@@ -91,10 +94,12 @@ def create_proxied_app(
         title="Starloop editor", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
     add_errors(app)
-    app.include_router(api.make_router(ClipStore(store), LabelStudioAccess(client), read_landed))
+    access = LabelStudioAccess(client)
+    router = api.make_router(ClipStore(store), access, read_landed, presigned=bool(points_origin))
+    app.include_router(router)
     if hook_secret:
         app.include_router(webhook.make_router(store, hook_secret, fetching))
-    app.include_router(pages.make_router(None, dist))
+    app.include_router(pages.make_router(None, dist, points_origin))
     proxy = Proxy(client)
 
     @app.api_route("/{path:path}", methods=list(METHODS), include_in_schema=False)

@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
+from benchmarks import label_push
 from labeling.annotation import Submission
 from labeling.clip_interface import result_of
 from labeling.clip_store import ClipStore
@@ -69,6 +70,13 @@ def test_a_clip_is_pushed_once_with_its_prelabels(server, backend, bucket):
     text = backend.project.read_task(there[tasks[0].task_id])["predictions"][0]["result"]
     shown = Submission.model_validate_json(text[0]["value"]["text"][0])
     assert [box.track_id for box in shown.annotation.boxes] == ["t1", "t2"]
+
+
+def test_a_push_again_costs_a_few_requests_however_many_tasks(server, tmp_path):
+    costs = {cost.name: cost for cost in label_push.measure(server, tmp_path, 120)}
+    for name in ("the same again", "all of it again"):
+        assert costs[name].num_requests <= 3  # whose project it is, not which tasks it has
+    assert "the other half, died in import 1" in costs
 
 
 def test_better_prelabels_replace_those_that_nobody_touched(server, backend, bucket):
