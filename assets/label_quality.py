@@ -85,4 +85,4 @@ def _headline(quality: LabelQuality) -> dict[str, float]:
         "probable_errors": quality.num_errors,
     }
     known = {name: value for name, value in figures.items() if not math.isnan(value)}
-    return {name: v if isinstance(v, int) else float(v) for name, v in known.items()}
+    return {name: v if isinstance(v, int) else round(float(v), 4) for name, v in known.items()}
