@@ -169,7 +169,7 @@ def _draw(
             second.center_xyz_m, second.size_lwh_m, second.yaw_rad, second.category,
             score=np.ones(len(second)),
         )  # fmt: skip
-        title = f"{reason} (dashed {one}, solid {two})"
+        title = f"{one} dashed, {two} solid: {reason}"
         png = bev_png(points, answers[one], drawn, title, view)
         workspace.store.put(layout.label_picture(index), png)
 

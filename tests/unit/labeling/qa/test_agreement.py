@@ -92,6 +92,7 @@ def test_order_of_people_does_not_matter(seed):
     values=st.lists(st.floats(-5, 5), min_size=1, max_size=9),
     weight=st.integers(1, 3),
 )
+@settings(deadline=None)
 def test_weight_of_two_is_two_people(values, weight):
     doubled = weighted_median(np.repeat(values, weight), np.ones(len(values) * weight))
     heavy = weighted_median(np.array(values), np.full(len(values), float(weight)))
@@ -100,6 +101,7 @@ def test_weight_of_two_is_two_people(values, weight):
 
 
 @given(yaw=st.floats(-np.pi, np.pi), spread=st.floats(0, 0.3))
+@settings(deadline=None)
 def test_a_flipped_minority_does_not_turn_the_axis(yaw, spread):
     answers = np.array([yaw - spread, yaw, yaw + spread, yaw + np.pi])
     (agreed,) = axis_medians(wrap_angle(answers)[None], np.ones((1, 4)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labeling.clips import ClipResult, FrameAnswer
@@ -129,6 +129,7 @@ def test_empty_frames_cost_time_too():
 
 
 @given(values=st.lists(st.floats(-100, 100), min_size=2, max_size=40))
+@settings(max_examples=30, deadline=None)
 def test_the_interval_holds_the_mean(values):
     estimate = mean_by_block(np.array(values), np.arange(len(values)) // 2)
     assert estimate.value == pytest.approx(np.mean(values), abs=1e-9)
@@ -142,6 +143,7 @@ def test_one_block_has_no_interval():
 
 
 @given(count=st.integers(0, 200), more=st.integers(0, 50), share=st.floats(0, 0.3))
+@settings(max_examples=40, deadline=None)
 def test_honeypots_are_a_fixed_share_and_stay_chosen(count, more, share):
     known = [("r", t) for t in range(60)]
     first = choose_honeypots(known, count, share)
