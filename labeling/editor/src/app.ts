@@ -1,7 +1,7 @@
 /** The page: views, panels and keyboard around one editor. */
 
 import { acceptAll, discardProposals, proposals } from "./actions/tracks";
-import { EditError } from "./core/document";
+import { boxAt, EditError } from "./core/document";
 import type { Editor } from "./editor";
 import { commandOf } from "./keyboard";
 import type { Session } from "./session";
@@ -238,6 +238,12 @@ export class App {
       this.session.select(state.selected);
       if (state.selected === before.selected && state.frame === before.frame) return;
       for (const view of this.orthos) view.recenter();
+      if (state.selected === null || state.selected !== before.selected) return;
+      const from = boxAt(before.document, state.selected, before.frame);
+      const to = boxAt(state.document, state.selected, state.frame);
+      if (from !== null && to !== null) {
+        this.perspective.goAlong(from.center_xyz_m, to.center_xyz_m);
+      }
     });
   }
 

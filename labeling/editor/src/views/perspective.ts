@@ -7,6 +7,8 @@ const FIELD_OF_VIEW_DEG = 50;
 const RADIANS_PER_PIXEL = 0.006;
 const ZOOM_PER_NOTCH = 1.15;
 const FLIGHT_MS = 220;
+/** An object this near to the middle is what the person looks at. */
+const LOOKED_AT_M = 10;
 const STRAIGHT_DOWN = Math.PI / 2 - 1e-4;
 
 interface Pose {
@@ -108,6 +110,16 @@ export class PerspectiveView extends View {
   /** Shift along with a box without coming nearer. */
   lookAt(center: Point3): void {
     this.fly({ target: new THREE.Vector3(...center) });
+  }
+
+  /** Go along with an object that is looked at, from where it was in one frame to the next. */
+  goAlong(from: Point3, to: Point3): void {
+    const { target } = this.pose;
+    if (Math.hypot(from[0] - target.x, from[1] - target.y) > LOOKED_AT_M) return;
+    this.flight = null;
+    target.x += to[0] - from[0];
+    target.y += to[1] - from[1];
+    this.changed();
   }
 
   /** Look straight down. */
