@@ -139,15 +139,6 @@ class Labeller:
         state = self.editor.state()
         return next((b for b in state["boxes"] if b["track_id"] == state["selected"]), None)
 
-    def step_to(self, track_id: str) -> bool:
-        """Step through the boxes to one of them; in the long run that is one key a box."""
-        self.cost.keys += 1
-        for _ in self.editor.state()["boxes"]:
-            self.editor.press("Tab")
-            if self.editor.state()["selected"] == track_id:
-                return True
-        return False
-
     def draw(self, truth: Boxes) -> None:
         """Draw a rectangle around an object exactly as dragged, along the page's axes."""
         self.key("b")
@@ -374,9 +365,6 @@ def label(frame: Frame, way: str, count: int) -> Cost:
             truth = frame.truth.take(np.array([i]))
             _begin(labeller, way, truth, frame.points_m)
             labeller.correct(truth)
-            if way == "prelabels" and (labeller.selected() or {}).get("origin") == "prediction":
-                editor.press("Enter")
-                cost.keys += 1
             editor.press("Escape")
         if way == "prelabels":
             _remove_clutter(labeller, frame.everything)
@@ -394,8 +382,10 @@ def _begin(labeller: Labeller, way: str, truth: Boxes, points_m: np.ndarray) -> 
         for box in editor.state()["boxes"]
         if np.hypot(*(np.array(box["center_xyz_m"]) - truth.center_xyz_m[0])[:2]) < 1.5
     ]
-    if way == "prelabels" and near and labeller.step_to(near[0]["track_id"]):
-        return
+    if way == "prelabels" and near:
+        labeller.click(editor.place("project", "perspective", near[0]["center_xyz_m"]))
+        if labeller.selected() is not None:
+            return
     inside = points_m[points_in_boxes(points_m, truth)[0]]
     middle = np.argsort(np.abs(inside - truth.center_xyz_m[0]).sum(axis=1))[0]
     labeller.fit(truth, inside[middle])
