@@ -2,12 +2,14 @@
 
 import dagster as dg
 
-from assets.metadata import table
+from assets.metadata import picture, table
 from assets.train import detector
-from loop.evaluate import evaluate_model
+from loop.evaluate import Measured, evaluate_model
+from loop.evaluation_pictures import PICTURES
 from loop.simulate import simulate_model
 from loop.turns import current_turn, latest_dataset, latest_model
 from loop.workspace import Workspace
+from storage import layout
 
 
 @dg.asset(
@@ -31,8 +33,24 @@ def evaluation(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "mAP": figures["mAP"].value,
             "NDS": figures["NDS"].value,
             "metrics": table(rows),
+            "mistakes": table(_mistakes(measured)),
+            **{
+                name: picture(
+                    workspace.store, layout.evaluation_picture(model, data, name), caption
+                )
+                for name, caption in PICTURES.items()
+            },
         }
     )
+
+
+def _mistakes(measured: Measured) -> list[dict[str, object]]:
+    """Return a row for each kind of mistake: how many, and what mAP would gain without them."""
+    cost, count = measured.mistakes.get("cost", {}), measured.mistakes.get("count", {})
+    return [
+        {"kind": kind, "count": count[kind], "mAP gained": f"{value:+.3f}"}
+        for kind, value in cost.items()
+    ]
 
 
 @dg.asset(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from loop.evaluation_pictures import draw_pictures
 from loop.predictions import load_detector, predict_recording
 from loop.workspace import Workspace
 from scene.box import Boxes
@@ -25,6 +26,8 @@ from training.evaluation import (
     evaluate,
     score_slices,
 )
+from training.evaluation.curves import calibrate
+from training.evaluation.mistakes import find_mistakes
 
 _BLOCK_NS = 2_000_000_000  # frames of the same two seconds are resampled together
 
@@ -36,12 +39,15 @@ class Measured:
     Attributes:
         evaluation: nuScenes metrics with intervals.
         slices: AP on parts of the held-out frames, as `training.evaluation.slices` returns them.
+        mistakes: `cost` in mAP and `count` of each kind, as `training.evaluation.mistakes` sorts
+            them, and `calibration_error`; empty for evaluations made before there were any.
     """
 
     model_id: str
     dataset: str
     evaluation: Evaluation
     slices: list[dict[str, Any]]
+    mistakes: dict[str, Any]
 
 
 def evaluate_model(workspace: Workspace, model_id: str, dataset: str, turn: int) -> Measured:
@@ -50,7 +56,7 @@ def evaluate_model(workspace: Workspace, model_id: str, dataset: str, turn: int)
     try:
         stored = json.loads(workspace.store.get(key))
         evaluation = Evaluation.from_dict(stored["evaluation"])
-        return Measured(model_id, dataset, evaluation, stored["slices"])
+        return Measured(model_id, dataset, evaluation, stored["slices"], stored.get("mistakes", {}))
     except NotFoundError:
         pass
     manifest = DatasetManifest.load(workspace.store, dataset)
@@ -59,8 +65,17 @@ def evaluate_model(workspace: Workspace, model_id: str, dataset: str, turn: int)
     region = Region(*detector.region)
     evaluation = evaluate(frames, workspace.config.categories, region=region)
     slices = score_slices(frames, workspace.config.categories, region=region)
-    measured = Measured(model_id, dataset, evaluation, slices)
-    body = json.dumps({"evaluation": evaluation.to_dict(), "slices": slices}).encode()
+    found = find_mistakes(frames, workspace.config.categories, region=region)
+    mistakes = {
+        "cost": found.cost,
+        "count": found.count,
+        "calibration_error": calibrate(evaluation.matches).error,
+    }
+    measured = Measured(model_id, dataset, evaluation, slices, mistakes)
+    body = json.dumps(
+        {"evaluation": evaluation.to_dict(), "slices": slices, "mistakes": mistakes}
+    ).encode()
+    draw_pictures(workspace, (model_id, dataset), frames, evaluation, found)
     _write_rows(workspace, measured, turn)
     stat = workspace.store.put(key, body)
     lineage.record(

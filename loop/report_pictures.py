@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from loop.evaluation_pictures import stored_pictures
 from loop.predictions import predict_recording
 from loop.turn_facts import TurnFacts
 from loop.workspace import Workspace
@@ -34,6 +35,8 @@ def pictures_of(workspace: Workspace, facts: TurnFacts) -> tuple[Picture, ...]:
             models = [("Champion", facts.champion_before), ("Candidate", facts.candidate)]
             pictures.extend(_held_out(workspace, frame, truth, *model) for model in models)
     pictures.extend(_labelled(workspace, facts))
+    drawn = stored_pictures(workspace, facts.candidate, facts.dataset)
+    pictures.extend(Picture(f"{caption}: {facts.candidate}", png) for caption, png in drawn.items())
     return tuple(pictures)
 
 

@@ -88,6 +88,11 @@ def evaluation(model_id: str, dataset_digest: str) -> str:
     return f"evaluations/{model_id}/{dataset_digest}.json"
 
 
+def evaluation_picture(model_id: str, dataset_digest: str, name: str) -> str:
+    """A picture of an evaluation, PNG."""
+    return f"evaluations/{model_id}/{dataset_digest}/{name}.png"
+
+
 def simulation(model_id: str, suite_digest: str) -> str:
     """Full results of a model in a scenario suite, JSON."""
     return f"simulations/{model_id}/{suite_digest}.json"
