@@ -9,7 +9,7 @@ EDITOR := labeling/editor
 EDITOR_SOURCES = $(shell find $(EDITOR)/src $(EDITOR)/test $(EDITOR)/*.html $(EDITOR)/*.ts $(EDITOR)/*.json -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo label-demo dev serve test check format bench peers oracle editor editor-test label-studio servers clean
+.PHONY: help setup demo label-demo dev serve test check format bench bench-faults peers oracle editor editor-test label-studio servers clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,9 @@ $(EDITOR)/node_modules/.tested: $(EDITOR)/node_modules/.ready $(EDITOR_SOURCES)
 	@$(BIN)/python $(EDITOR)/npm.py run --silent types
 	@$(BIN)/python $(EDITOR)/npm.py run --silent test
 	@touch $@
+
+bench-faults: $(READY) ## Our supervisor and torchrun under the same faults (10 minutes, quiet machine)
+	@$(BIN)/python -m benchmarks.faults
 
 label-studio: $(LABEL_STUDIO)/.ready ## A real Label Studio server, in an environment of its own
 

@@ -82,12 +82,56 @@ def ingest(settings: Settings, path: Path | None, workers: int | None) -> None:
     sys.exit(ingest_landing(settings, path))
 
 
-@main.command()
-@click.pass_obj
-def train(settings: Settings) -> None:
-    """Freeze the dataset, train the detector, measure it. Resumes an interrupted training."""
-    from pipelines.commands import run_stages
+_TRAIN_HELP = """Train the detector. Resumes an interrupted training.
 
+Without options: the stages dataset, detector and evaluation of the current turn.
+
+With options: one training of its own on this machine, whose workers share every batch. With
+engine starloop it survives every fault of its workers, and says at the end where the time went.
+Run the same command again after a stop: it goes on where it was.
+
+\b
+  starloop train --workers 2                      the newest dataset, two workers
+  starloop train --recipe small --dataset latest
+  starloop train --workers 2 --chaos "kill:30s"   watch it survive a SIGKILL every 30 seconds
+  starloop train --workers 2 --chaos "hang:2m,nan:100,storage:1m,sigterm:5m"
+  starloop train --workers 2 --engine torchrun    torch's own launcher, for comparison
+
+\b
+Faults on purpose: KIND:WHEN or KIND@WORKER:WHEN. WHEN is a time (every so often) or a step (once).
+Kinds: kill exception memory hang deadlock freeze stuck slow nan flip storage slowstorage
+device sigterm; docs/training-faults.md says what each one shows.
+
+\b
+Exit code: 0 finished, 75 stopped in good order, 76 hang, 77 bad numbers, 78 wrong job,
+79 two workers disagree on a gradient, 1 anything else.
+"""
+_TRAIN = {
+    "recipe": "small",
+    "dataset": "latest",
+    "workers": 1,
+    "engine": "starloop",
+    "chaos": "",
+    "iterations": 0,
+}
+
+
+@main.command(help=_TRAIN_HELP)
+@click.option("--recipe", help="Name of a training recipe.")
+@click.option("--dataset", help="Digest of a dataset, or latest.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that share every batch.")
+@click.option("--engine", type=click.Choice(("starloop", "torchrun")), help="Who looks after them.")
+@click.option("--chaos", help="Faults on purpose.")
+@click.option("--iterations", type=click.IntRange(1), help="Optimiser steps.")
+@click.pass_obj
+def train(settings: Settings, **given: Any) -> None:
+    """Train the detector."""
+    from pipelines.commands import run_stages
+    from pipelines.train import TrainOptions, exit_with, run
+
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen:
+        exit_with(run(settings, TrainOptions(**(_TRAIN | chosen))))
     run_stages(settings, ("dataset", "detector", "evaluation"))
 
 

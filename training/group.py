@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final
 
 import torch
 import torch.distributed as dist
@@ -14,11 +13,9 @@ from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage]
 
 from training.parallel import Group
 
-EXCHANGE_TIMEOUT: Final = timedelta(minutes=5)
-
 
 @contextmanager
-def open_group(shards: int, device: torch.device) -> Iterator[Group]:
+def open_group(shards: int, device: torch.device, timeout_s: float) -> Iterator[Group]:
     """Yield the group that RANK and WORLD_SIZE tell of; without them, this process alone.
 
     Where the workers have met already, as Ray's have, they stay together.
@@ -31,16 +28,14 @@ def open_group(shards: int, device: torch.device) -> Iterator[Group]:
     if world_size == 1 or dist.is_initialized():
         yield group
         return
-    dist.init_process_group(backend_for(device), timeout=EXCHANGE_TIMEOUT)
+    dist.init_process_group(backend_for(device), timeout=timedelta(seconds=timeout_s))
     try:
         yield group
     finally:
         dist.destroy_process_group()
 
 
-def join(
-    group: Group, store: Store, device: torch.device, timeout: timedelta = EXCHANGE_TIMEOUT
-) -> None:
+def join(group: Group, store: Store, device: torch.device, timeout: timedelta) -> None:
     """Meet the other workers at a store made for this attempt alone."""
     dist.init_process_group(
         backend_for(device), store=store, rank=group.rank, world_size=group.world_size,

@@ -84,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--spares", type=int, default=0, help="places to use when one is excluded")
     parser.add_argument("--chaos", default="", help="faults on purpose, see training.supervisor")
     parser.add_argument("--replay-every", type=int, default=0, help="steps between replayed steps")
+    parser.add_argument(
+        "--exchange-timeout-s", type=float, default=300.0,
+        help="of a group that somebody else looks after: how long an exchange may take",
+    )  # fmt: skip
     parser.add_argument("--trace", type=Path, help="append a JSON line for every step and fault")
     return parser
 
@@ -102,11 +106,17 @@ def _run(options: argparse.Namespace, reporter: Reporter, stop: StopRequest) -> 
             trace=options.trace,
         )
         return supervise(job, chosen, reporter, stop)
-    run_job(job, reporter, stop, options.trace)
+    run_job(job, reporter, stop, options.trace, options.exchange_timeout_s)
     return 0
 
 
-def run_job(job: Job, reporter: Reporter, stop: StopRequest, trace: Path | None = None) -> None:
+def run_job(
+    job: Job,
+    reporter: Reporter,
+    stop: StopRequest,
+    trace: Path | None = None,
+    exchange_timeout_s: float = 300.0,
+) -> None:
     """Train, export and report; a model that is already finished is only reported.
 
     As one worker of a group (RANK, WORLD_SIZE) only the first one writes and reports.
@@ -118,7 +128,7 @@ def run_job(job: Job, reporter: Reporter, stop: StopRequest, trace: Path | None 
     """
     store = open_store(job.store)
     device = choose_device()
-    with open_group(job.config.shards, device) as group:
+    with open_group(job.config.shards, device, exchange_timeout_s) as group:
         first = group.rank == 0
         if artifacts.is_complete(store, job.model_id):
             reporter.log(f"model {job.model_id} is already finished; nothing to train")

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def run(order: dict) -> int:
     os.dup2(out, 2)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
     logging.getLogger("training").setLevel(logging.INFO)
+    tempfile.tempdir = order["left"]
+    Path(order["left"]).mkdir(exist_ok=True)
     values = dict(order["options"])
     values["limits"] = Limits(**values.pop("limits", {}))
     values["patience"] = Patience(**values.pop("patience", {}))

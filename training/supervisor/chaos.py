@@ -28,7 +28,7 @@ KINDS: Final = {
     "deadlock": "a worker that waits for a lock it holds itself",
     "freeze": "a worker that sleeps in C and holds the interpreter lock",
     "stuck": "a worker that never finishes the exchange of gradients",
-    "slow": "a worker that takes longer for every step from there on",
+    "slow": "a place that takes longer for every step",
     "nan": "a gradient that is not a number",
     "spike": "a loss a thousand times too high",
     "flip": "a gradient with one wrong bit",
@@ -43,6 +43,7 @@ _PATTERN: Final = re.compile(
 )
 _UNIT_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SLOW_S: Final = 0.05
+_SLOWER: Final = 3.0
 _LONG_S: Final = 3600
 
 
@@ -96,23 +97,34 @@ def parse(text: str) -> tuple[Injection, ...]:
 class WorkerChaos:
     """Makes the faults of one worker that are due by step."""
 
-    def __init__(self, plan: Sequence[Injection], board: Board, rank: int, workers: int) -> None:
+    def __init__(
+        self, plan: Sequence[Injection], board: Board, rank: int, workers: int, place: int = -1
+    ) -> None:
         self._board = board
         self._rank = rank
+        self._slow = any(  # it is the place that is slow, whichever worker takes it
+            i.kind == "slow" and (i.rank if i.rank >= 0 else workers - 1) == place for i in plan
+        )
         self._mine = [
             (i, injection)
             for i, injection in enumerate(plan)
             if injection.step >= 0
-            and injection.kind not in _BY_SUPERVISOR
+            and injection.kind not in (*_BY_SUPERVISOR, "slow")
             and (injection.rank if injection.rank >= 0 else workers - 1) == rank
         ]
 
-    def strike(self, step: int, packets: list[Tensor]) -> None:
-        """Make what is due after `step` steps, with this step's gradients at hand."""
+    def strike(self, step: int, packets: list[Tensor], took_s: float = 0.0) -> None:
+        """Make what is due after `step` steps.
+
+        Args:
+            step: steps done.
+            packets: this step's gradients.
+            took_s: how long they took; a slow place takes four times as long.
+        """
         for index, injection in self._mine:
             if injection.kind == "slow":
                 if step >= injection.step:
-                    time.sleep(_SLOW_S)
+                    time.sleep(max(_SLOW_S, _SLOWER * took_s))
             elif (
                 step == injection.step and self._board.control["fired"][0, index] < injection.times
             ):

@@ -13,7 +13,6 @@ from training.steps import Section
 from training.supervisor.board import Board
 from training.supervisor.policy import Fault, Kind
 
-_MIN_S: Final = 1.0
 _FACTOR: Final = 3.0
 _SLOW_RATIO: Final = 1.5
 _SLOW_LEAST_S: Final = 0.005
@@ -27,12 +26,14 @@ class Patience:
     Attributes:
         setup_s: from the fork to the first step.
         first_s: the first step of a worker, where kernels are chosen and caches are cold.
+        least_s: of a step, however short steps are.
         data_factor: how many times the limit of a step the wait for a batch may take.
         save_s: checkpoints and evaluation.
     """
 
     setup_s: float = 120.0
     first_s: float = 120.0
+    least_s: float = 1.0
     data_factor: float = 10.0
     save_s: float = 600.0
 
@@ -50,7 +51,7 @@ class Patience:
             return self.save_s
         if begun == 0 or not math.isfinite(median_s):
             return self.first_s
-        limit = max(_FACTOR * median_s, _MIN_S)
+        limit = max(_FACTOR * median_s, self.least_s)
         return limit * self.data_factor if section == Section.DATA else limit
 
 

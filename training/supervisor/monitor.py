@@ -20,7 +20,8 @@ from training.supervisor.policy import Fault, Kind
 
 TICK_S: Final = 0.1
 _LEAST_TICK_S: Final = 0.005
-_SLOW_LOOK_S: Final = 1.0
+_SLOW_LOOK_S: Final = 0.5
+_AWAY_S: Final = 1.0
 _STORAGE_NEWS_S: Final = 10.0
 _STORAGE_FAULT_S: Final = 10.0
 _STRAGGLE_STEPS: Final = 16
@@ -73,6 +74,9 @@ class Monitor:
         if fault is None:
             return None
         suspects = crew.children if fault.rank < 0 else [crew.children[fault.rank]]
+        for child in crew.children:  # to be asked, a stopped worker must run: not into a next step
+            if child not in suspects:
+                child.send_kill()
         stacks = "\n".join(f"{child.name}: {child.stack()}" for child in suspects)
         place = crew.places[fault.rank] if fault.rank >= 0 else -1
         return replace(fault, place=place, detail=f"{fault.detail}\n{stacks}")
@@ -101,7 +105,7 @@ class Monitor:
         control = self._board.control[0]
         away_s = (time.monotonic_ns() - int(control["safe_ns"])) / 1e9
         failures = int(control["persist_failures"])
-        quiet_s = _SLOW_LOOK_S if failures else _STORAGE_NEWS_S
+        quiet_s = _AWAY_S if failures else _STORAGE_NEWS_S
         if not control["safe_ns"] or away_s < quiet_s:
             return None
         over = away_s >= self._options.limits.storage_patience_s

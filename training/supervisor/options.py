@@ -21,6 +21,8 @@ class Options:
         chaos: faults on purpose, see `training.supervisor.chaos.parse`.
         replay_every: steps between two that are done again on another worker and compared; 0
             for never.
+        snapshot_every: steps between snapshots in memory; 0 chooses it so that they hold up a step
+            by 1 % at most on the average.
         trace: file that steps and faults are appended to, or None.
         export: whether to write the model at the end; else the last checkpoint stays.
         limits: when patience with faults ends.
@@ -33,6 +35,7 @@ class Options:
     spares: int = 0
     chaos: str = ""
     replay_every: int = 0
+    snapshot_every: int = 0
     trace: Path | None = None
     export: bool = True
     limits: Limits = field(default_factory=Limits)
@@ -41,10 +44,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
-        if self.workers < 1 or min(self.spares, self.replay_every) < 0:
+        if self.workers < 1 or min(self.spares, self.replay_every, self.snapshot_every) < 0:
             raise ConfigError(
-                f"workers must be >= 1, spares and replay_every >= 0; got {self.workers}, "
-                f"{self.spares}, {self.replay_every}"
+                f"workers must be >= 1, spares, replay_every and snapshot_every >= 0; got "
+                f"{self.workers}, {self.spares}, {self.replay_every}, {self.snapshot_every}"
             )
         parse(self.chaos)
 

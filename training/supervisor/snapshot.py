@@ -60,6 +60,9 @@ class Snapshots:
         ]
         self._views: list[list[Tensor]] = []
         self._entries: list[tuple[str, str, list[int], int]] = []
+        self._known: list[tuple[str, int]] = []
+        self._off_host = False
+        self._told = "[]"
         self._body = 0
 
     def write(self, step: int, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
@@ -71,7 +74,7 @@ class Snapshots:
         old = int(np.argmin(self._heads["sequence"]))
         sequence = int(self._heads["sequence"].max()) + 1
         self._lay_out(tensors)
-        text = json.dumps({"progress": progress, "entries": self._entries}).encode()
+        text = f'{{"progress": {json.dumps(progress)}, "entries": {self._told}}}'.encode()
         if self._body + len(text) > self._room:
             raise TrainError(
                 f"a snapshot of {self._body + len(text)} bytes exceeds the {self._room} set aside"
@@ -80,7 +83,7 @@ class Snapshots:
         head["sequence"] = 0
         with torch.no_grad():
             copy_all(self._views[old], list(tensors.values()))
-        if any(t.device.type != "cpu" for t in tensors.values()):
+        if self._off_host:
             torch.accelerator.synchronize()
         slot[self._body : self._body + len(text)] = np.frombuffer(text, np.uint8)
         head["step"], head["body"], head["text"] = step, self._body, len(text)
@@ -132,14 +135,17 @@ class Snapshots:
 
     def _lay_out(self, tensors: dict[str, Tensor]) -> None:
         """Make a place for each tensor in both slots, unless they are the same as before."""
-        named = [(n, str(t.dtype)[6:], list(t.shape)) for n, t in tensors.items()]
-        if named == [entry[:3] for entry in self._entries]:
+        known = [(name, tensor.data_ptr()) for name, tensor in tensors.items()]
+        if known == self._known:  # the same memory: nothing changed its shape
             return
+        self._known = known
+        self._off_host = any(t.device.type != "cpu" for t in tensors.values())
+        named = [(n, str(t.dtype)[6:], list(t.shape)) for n, t in tensors.items()]
         self._entries, offset = [], 0
         for (name, dtype, shape), tensor in zip(named, tensors.values(), strict=True):
             self._entries.append((name, dtype, shape, offset))
             offset += -(-tensor.nbytes // _ALIGN) * _ALIGN
-        self._body = offset
+        self._body, self._told = offset, json.dumps(self._entries)
         if offset > self._room:
             raise TrainError(f"a snapshot of {offset} bytes exceeds the {self._room} set aside")
         self._views = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import traceback
@@ -41,6 +42,7 @@ from training.trace import Trace
 
 _STALL_SHARE: Final = 0.01  # of a step; snapshots that cost more are made less often
 _MAX_EVERY: Final = 50
+_STALLS: Final = 9
 _EXCHANGE_TIMEOUT: Final = timedelta(hours=1)  # the supervisor sees a hang long before
 
 
@@ -154,9 +156,14 @@ class _Supervised(Watch):
         self._seat, self._board, self._snapshots = seat, board, snapshots
         self._group, self._material = group, material
         self._row, self._control = board.ranks[seat.rank], board.control[0]
-        self._chaos = WorkerChaos(seat.options.injections, board, seat.rank, seat.world_size)
+        self._chaos = WorkerChaos(
+            seat.options.injections, board, seat.rank, seat.world_size, seat.place
+        )
         self._trace = Trace(seat.options.trace)
         self._data = self._compute = 0.0
+        self._stalls: list[float] = []
+        if seat.options.snapshot_every:
+            self._control["snapshot_every"] = seat.options.snapshot_every
 
     def section(self, section: Section) -> None:
         """Beat."""
@@ -173,7 +180,7 @@ class _Supervised(Watch):
 
     def packed(self, trainer: Trainer, packets: list[Tensor], before: list[Tensor]) -> None:
         """Note the time of the own work; make faults; do a neighbour's work again if it is time."""
-        self._chaos.strike(trainer.step, packets)
+        self._chaos.strike(trainer.step, packets, time.monotonic() - self._compute)
         self._board.computed(self._seat.rank, time.monotonic() - self._compute)
         every = self._seat.options.replay_every
         if every and trainer.step % every == 0:
@@ -202,7 +209,7 @@ class _Supervised(Watch):
         row["begun"] += 1
         row["last_ns"] = time.monotonic_ns()
         row["step"] = trainer.step
-        self._trace.add("step", rank=self._seat.rank, step=trainer.step)
+        self._trace.add("step", rank=self._seat.rank, pid=os.getpid(), step=trainer.step)
 
     def stopping(self) -> bool:
         """Return whether the supervisor asked for the end."""
@@ -222,11 +229,17 @@ class _Supervised(Watch):
         self._snapshots.write(trainer.step, trainer.tensors(), trainer.progress.to_dict())
         stall_s = time.monotonic() - begun
         control["snapshot_s"] += stall_s
-        usual = self._board.median_step_s()
-        if self._row["begun"] > 8 and stall_s > 0 and usual > 0:
-            control["snapshot_every"] = max(
-                1, min(_MAX_EVERY, round(stall_s / (_STALL_SHARE * usual)))
-            )
+        if not self._seat.options.snapshot_every:
+            control["snapshot_every"] = self._affordable(stall_s)
+
+    def _affordable(self, stall_s: float) -> int:
+        """Return how many steps apart snapshots may be to cost next to nothing."""
+        self._stalls = [*self._stalls[-_STALLS:], stall_s]
+        usual_s = self._board.median_step_s()
+        if len(self._stalls) < _STALLS or not usual_s > 0:
+            return 1
+        share = sorted(self._stalls)[_STALLS // 2] / usual_s
+        return max(1, min(_MAX_EVERY, round(share / _STALL_SHARE)))
 
     def _replay(self, trainer: Trainer, packets: list[Tensor], before: list[Tensor]) -> None:
         """Make the first shard of the next worker again and compare all checksums.

@@ -1,0 +1,96 @@
+"""`starloop train` with options: one supervised training outside the loop, with faults if asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from loop.turns import latest_dataset
+from pipelines.settings import Settings
+from scene.errors import ConfigError
+from training.engines import training_command
+from training.identity import model_id_of
+from training.job import Job
+from training.recipes import recipe
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the command line asks for.
+
+    Attributes:
+        recipe: name of a recipe.
+        dataset: digest, or "latest".
+        workers: processes that share every batch.
+        engine: see `training.engines`.
+        chaos: faults on purpose, empty for none.
+        iterations: optimiser steps; 0 for the recipe's own number.
+    """
+
+    recipe: str
+    dataset: str
+    workers: int
+    engine: str
+    chaos: str
+    iterations: int
+
+
+def run(settings: Settings, options: TrainOptions) -> int:
+    """Train; return the exit code of the training process.
+
+    Raises:
+        ConfigError: if the options contradict each other.
+        NotFoundError: if there is no dataset yet.
+    """
+    workspace = settings.workspace()
+    digest = options.dataset
+    if digest == "latest":
+        digest = latest_dataset(workspace)
+    config = recipe(options.recipe)
+    if config.batch_size % options.workers:
+        raise ConfigError(
+            f"recipe {options.recipe} has batches of {config.batch_size} frames, which "
+            f"{options.workers} workers cannot share evenly"
+        )
+    config = replace(
+        config,
+        shards=options.workers,
+        iterations=options.iterations or config.iterations,
+    )
+    model = model_id_of(digest, config, None)
+    with TemporaryDirectory(prefix="starloop-train-") as folder:
+        path = Path(folder) / "job.json"
+        path.touch(mode=0o600)  # it may hold the store's secret
+        path.write_text(
+            json.dumps(Job(workspace.store_config, digest, config, None, model).to_dict())
+        )
+        extra = ["--chaos", options.chaos] if options.chaos else []
+        command = training_command(options.engine, path, options.workers, extra)
+        click.echo(f"model {model}, dataset {digest[:12]}, engine {options.engine}")
+        child = subprocess.Popen(
+            command.arguments,
+            cwd=Path(__file__).resolve().parents[1],
+            env={**os.environ, **command.environment},
+        )
+        return _wait(child)
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """Return the exit code; Ctrl-C reaches the child by itself, and is waited for."""
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            click.echo("stopping in good order; wait", err=True)
+
+
+def exit_with(code: int) -> None:
+    """End the command with the training's exit code."""
+    sys.exit(code if code >= 0 else 128 - code)
