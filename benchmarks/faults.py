@@ -283,7 +283,7 @@ def report(results: dict[str, Result], took_s: float) -> str:
             f"Written by `make bench-faults` in {took_s / 60:.0f} minutes. Two workers (gloo) on",
             "one machine, the same script and samples under our supervisor and under torchrun",
             f"(monitor interval 0.1 s, exchange timeout {EXCHANGE_TIMEOUT_S:.0f} s, checkpoint",
-            f"every {CHECKPOINT_EVERY} steps), faults by signal from outside. Median (largest) of each.",
+            f"every {CHECKPOINT_EVERY} steps), faults by signal from outside. Median (largest).",
             "",
             f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python",
             f"{platform.python_version()}; a step takes {1e3 * long.step_s:.0f} ms.",
