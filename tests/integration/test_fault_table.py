@@ -53,6 +53,7 @@ def calm(lab: Lab) -> Outcome:
         ("deadlock:12", STRICT, "hang", RESTART),
         ("freeze@0:12", STRICT, "hang", RESTART),
         ("stuck:12", STRICT, "stuck collective", RESTART),
+        ("slow@1:0", {"spares": 1, "limits": {"straggles": 1}}, "straggler", REPLACE),
         ("flip:10", {"replay_every": 5}, "silent corruption", RESTART),
         ("device@1:7", {"spares": 1}, "device", REPLACE),
         ("device@1:7", {}, "device", REPLACE),  # no spare: one worker does both shards

@@ -121,14 +121,12 @@ class WorkerChaos:
             packets: this step's gradients.
             took_s: how long they took; a slow place takes four times as long.
         """
+        if self._slow:
+            time.sleep(max(_SLOW_S, _SLOWER * took_s))
+        fired = self._board.control["fired"][0]
         for index, injection in self._mine:
-            if injection.kind == "slow":
-                if step >= injection.step:
-                    time.sleep(max(_SLOW_S, _SLOWER * took_s))
-            elif (
-                step == injection.step and self._board.control["fired"][0, index] < injection.times
-            ):
-                self._board.control["fired"][0, index] += 1
+            if step == injection.step and fired[index] < injection.times:
+                fired[index] += 1
                 _strike(injection.kind, packets, self._board, self._rank)
 
 
