@@ -24,6 +24,7 @@ from scene.box import Boxes
 from scene.types import Float32, Int64, Mask
 from training.augment import ObjectBank
 from training.config import TrainConfig
+from training.device import fused
 from training.device_targets import aim
 from training.loss import BatchTargets
 from training.placing import place_objects
@@ -33,6 +34,7 @@ _BOX_VALUES: Final = 9  # x, y, z, l, w, h, yaw, vx, vy
 _PAD_POINTS: Final = 65_536  # sizes of batches come in such steps: few shapes, memory is reused
 _SENSOR_M: Final = 1.8
 _GROW_M: Final = 0.2  # around a pasted object, where other points go
+_EDGE_M: Final = 0.05  # points so near to a box go along with it
 
 
 class Sample(NamedTuple):
@@ -235,10 +237,15 @@ def clear_places(
         index = _send(added, points.device)
         cloud, whose, objects = points[part], owner[part], boxes[number, index]
         grown = torch.cat([objects[:, :3], objects[:, 3:6] + 2 * _GROW_M, objects[:, 6:]], dim=1)
-        gone = (_local(cloud, grown).abs() <= grown[None, :, 3:6] / 2).all(dim=2).any(dim=1)
-        gone = (gone | _hidden(cloud, whose, objects[:, :2], index)) & (whose < 0)
+        gone = fused(_gone, points.device)(cloud, whose, grown, objects[:, :2], index)
         frame[part] = torch.where(gone, -1, frame[part])
     return frame
+
+
+def _gone(cloud: Tensor, whose: Tensor, grown: Tensor, centre: Tensor, added: Tensor) -> Tensor:
+    """Return (N,) whether a point of the frame makes room for one of the P pasted objects."""
+    stands = _inside(cloud, grown, 0.0).any(dim=1)
+    return (stands | _hidden(cloud, whose, centre, added)) & (whose < 0)
 
 
 def _hidden(cloud: Tensor, whose: Tensor, centre: Tensor, added: Tensor) -> Tensor:
@@ -274,17 +281,8 @@ def move_objects(
     moves = torch.where(near.any(dim=2)[..., None], torch.zeros_like(moves), moves)
     points = points.clone()
     for number, part in enumerate(slices):
-        cloud, own = points[part], boxes[number]
-        local = _local(cloud, own)
-        inside = (local.abs() <= own[None, :, 3:6] / 2 + 0.05).all(dim=2) & (labels[number] >= 0)
-        which = inside.float().argmax(dim=1)
-        turn, shift, centre = moves[number, which, 0], moves[number, which, 1:], own[which, :2]
-        arm = cloud[:, :2] - centre
-        cos, sin = torch.cos(turn), torch.sin(turn)
-        x = arm[:, 0] * cos - arm[:, 1] * sin
-        y = arm[:, 0] * sin + arm[:, 1] * cos
-        moved = torch.stack([x, y], dim=1) + centre + shift
-        points[part, :2] = torch.where(inside.any(dim=1)[:, None], moved, cloud[:, :2])
+        move = fused(_moved, points.device)
+        points[part, :2] = move(points[part], boxes[number], labels[number] >= 0, moves[number])
     cos, sin = torch.cos(moves[..., 0]), torch.sin(moves[..., 0])
     vx, vy = boxes[..., 7], boxes[..., 8]
     velocity = torch.stack([vx * cos - vy * sin, vx * sin + vy * cos], dim=2)
@@ -292,13 +290,28 @@ def move_objects(
     return points, torch.cat([place, boxes[..., 6:7] + moves[..., :1], velocity], dim=2)
 
 
-def _local(points: Tensor, boxes: Tensor) -> Tensor:
-    """Return (N, M, 3) points in the axes of M boxes."""
+def _moved(cloud: Tensor, boxes: Tensor, real: Tensor, moves: Tensor) -> Tensor:
+    """Return (N, 2) places of points that go along with the first of M boxes that they are in."""
+    inside = _inside(cloud, boxes, _EDGE_M) & real
+    which = inside.float().argmax(dim=1)
+    turn, shift, centre = moves[which, 0], moves[which, 1:], boxes[which, :2]
+    arm = cloud[:, :2] - centre
+    cos, sin = torch.cos(turn), torch.sin(turn)
+    x = arm[:, 0] * cos - arm[:, 1] * sin
+    y = arm[:, 0] * sin + arm[:, 1] * cos
+    moved = torch.stack([x, y], dim=1) + centre + shift
+    return torch.where(inside.any(dim=1)[:, None], moved, cloud[:, :2])
+
+
+def _inside(points: Tensor, boxes: Tensor, margin_m: float) -> Tensor:
+    """Return (N, M) whether points are in boxes that are larger by a margin on every side."""
     offset = points[:, None, :3] - boxes[None, :, :3]
     cos, sin = torch.cos(boxes[:, 6]), torch.sin(boxes[:, 6])
+    half = boxes[:, 3:6] / 2 + margin_m
     along = offset[..., 0] * cos + offset[..., 1] * sin
     across = offset[..., 1] * cos - offset[..., 0] * sin
-    return torch.stack([along, across, offset[..., 2]], dim=2)
+    within = (along.abs() <= half[:, 0]) & (across.abs() <= half[:, 1])
+    return within & (offset[..., 2].abs() <= half[:, 2])
 
 
 def join_targets(targets: Sequence[Targets], device: torch.device) -> BatchTargets:

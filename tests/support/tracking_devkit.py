@@ -12,7 +12,8 @@ import json
 import sys
 import types
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,28 @@ def load_tracking_devkit() -> Any | None:
     needed = ("nuscenes", "motmetrics", "pandas", "tqdm")
     if any(importlib.util.find_spec(name) is None for name in needed) or load_devkit() is None:
         return None
-    if "sklearn" not in sys.modules and importlib.util.find_spec("sklearn") is None:
-        package = types.ModuleType("sklearn")
-        package.metrics = types.SimpleNamespace(  # type: ignore[attr-defined]
-            pairwise=types.SimpleNamespace(euclidean_distances=cdist)
-        )
-        sys.modules["sklearn"] = package
     drawing = types.ModuleType("nuscenes.eval.tracking.render")
     drawing.TrackingRenderer = object  # type: ignore[attr-defined]
     sys.modules.setdefault("nuscenes.eval.tracking.render", drawing)
-    return importlib.import_module("nuscenes.eval.tracking.algo")
+    with _scikit_learn():
+        return importlib.import_module("nuscenes.eval.tracking.algo")
+
+
+@contextmanager
+def _scikit_learn() -> Iterator[None]:
+    """Let one import find the one function of scikit-learn that it needs, and no other import."""
+    if importlib.util.find_spec("sklearn") is not None:
+        yield
+        return
+    package = types.ModuleType("sklearn")
+    package.metrics = types.SimpleNamespace(  # type: ignore[attr-defined]
+        pairwise=types.SimpleNamespace(euclidean_distances=cdist)
+    )
+    sys.modules["sklearn"] = package
+    try:
+        yield
+    finally:
+        del sys.modules["sklearn"]
 
 
 def evaluate_with_devkit(
