@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -77,16 +76,3 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
     Making a tensor of host numbers on an accelerator waits for everything queued there.
     """
     return torch.tensor(values, dtype=dtype, device=device)
-
-
-@cache
-def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return torch.compile(function, dynamic=True)
-
-
-def fused(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
-    """Return a function of tensors as it is, or for an accelerator as few kernels.
-
-    Comparing points with boxes makes arrays of points times boxes; fused, none is ever written.
-    """
-    return function if device.type == "cpu" else _compiled(function)

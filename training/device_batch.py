@@ -24,7 +24,6 @@ from scene.box import Boxes
 from scene.types import Float32, Int64, Mask
 from training.augment import ObjectBank
 from training.config import TrainConfig
-from training.device import fused
 from training.device_targets import aim
 from training.loss import BatchTargets
 from training.placing import place_objects
@@ -237,7 +236,7 @@ def clear_places(
         index = _send(added, points.device)
         cloud, whose, objects = points[part], owner[part], boxes[number, index]
         grown = torch.cat([objects[:, :3], objects[:, 3:6] + 2 * _GROW_M, objects[:, 6:]], dim=1)
-        gone = fused(_gone, points.device)(cloud, whose, grown, objects[:, :2], index)
+        gone = _gone(cloud, whose, grown, objects[:, :2], index)
         frame[part] = torch.where(gone, -1, frame[part])
     return frame
 
@@ -281,8 +280,8 @@ def move_objects(
     moves = torch.where(near.any(dim=2)[..., None], torch.zeros_like(moves), moves)
     points = points.clone()
     for number, part in enumerate(slices):
-        move = fused(_moved, points.device)
-        points[part, :2] = move(points[part], boxes[number], labels[number] >= 0, moves[number])
+        real = labels[number] >= 0
+        points[part, :2] = _moved(points[part], boxes[number], real, moves[number])
     cos, sin = torch.cos(moves[..., 0]), torch.sin(moves[..., 0])
     vx, vy = boxes[..., 7], boxes[..., 8]
     velocity = torch.stack([vx * cos - vy * sin, vx * sin + vy * cos], dim=2)
