@@ -35,7 +35,11 @@ export class Session {
     });
     // A page without unsaved changes writes nothing: it may be older than another one's work.
     window.addEventListener("pagehide", () => {
-      if (this.timer !== undefined) void this.save();
+      if (this.timer === undefined) return;
+      window.clearTimeout(this.timer);
+      this.timer = undefined;
+      this.host?.flush();
+      this.drafts.saveNow(this.annotation());
     });
     host?.attach(() => this.request());
   }

@@ -9,6 +9,7 @@
  */
 import { ApiError } from "./api";
 import { type DraftStore, keyOf, type LocalRecord } from "./draft-store";
+import { sayLastWords, takeLastWords, withLastWords } from "./last-words";
 import type { Annotation, DraftReply, DraftRequest, SubmitReply, SubmitRequest } from "./protocol";
 import { newId, type Recovery, recover } from "./recovery";
 import type { OpenTask } from "./wire";
@@ -104,6 +105,13 @@ export class Drafts {
     return written;
   }
 
+  /** Keep this work although the page is being left: done when this returns. */
+  saveNow(annotation: Annotation): void {
+    if (typeof localStorage !== "undefined" && this.now.state !== "superseded")
+      sayLastWords(localStorage, this.record, annotation);
+    void this.save(annotation);
+  }
+
   /** The person has decided about the other work that was found: it is not offered again. */
   async forgetBackup(): Promise<void> {
     await this.change({ backup: null });
@@ -170,8 +178,9 @@ export class Drafts {
 
   private async recover(): Promise<Recovery> {
     let recovery!: Recovery;
+    const last = typeof localStorage === "undefined" ? null : takeLastWords(localStorage, this.key);
     this.record = await this.update((old) => {
-      const found = recover(old, this.task, this.mountId);
+      const found = recover(withLastWords(old, last), this.task, this.mountId);
       recovery = found.recovery;
       return found.record;
     });
