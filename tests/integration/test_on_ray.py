@@ -97,7 +97,7 @@ def test_an_order_that_cannot_work_is_not_tried_again(cluster: None, tmp_path: P
     missing = "0" * len(shop.dataset)
     name = model_id_of(missing, CONFIG, None)
     job = Job(shop.config, missing, CONFIG, None, name)
-    code, why = train_on_ray(job, Scale(max_failures=50), str(tmp_path / "state"))
+    code, why = train_on_ray(job, Scale(max_failures=2), str(tmp_path / "state"))
     assert code == EXIT_CONFIG
     assert missing[:8] in why
     assert not is_complete(shop.store, name)
