@@ -96,6 +96,7 @@ Run the same command again after a stop: it goes on where it was.
   starloop train --workers 2 --chaos "kill:30s"   watch it survive a SIGKILL every 30 seconds
   starloop train --workers 2 --chaos "hang:2m,nan:100,storage:1m,sigterm:5m"
   starloop train --workers 2 --engine torchrun    torch's own launcher, for comparison
+  starloop train --workers 2 --engine ray         on a Ray cluster: RAY_ADDRESS, or one made here
 
 \b
 Faults on purpose: KIND:WHEN or KIND@WORKER:WHEN. WHEN is a time (every so often) or a step (once).
@@ -120,7 +121,9 @@ _TRAIN = {
 @click.option("--recipe", help="Name of a training recipe.")
 @click.option("--dataset", help="Digest of a dataset, or latest.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that share every batch.")
-@click.option("--engine", type=click.Choice(("starloop", "torchrun")), help="Who looks after them.")
+@click.option(
+    "--engine", type=click.Choice(("starloop", "torchrun", "ray")), help="Who looks after them."
+)
 @click.option("--chaos", help="Faults on purpose.")
 @click.option("--iterations", type=click.IntRange(1), help="Optimiser steps.")
 @click.pass_obj

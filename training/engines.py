@@ -1,7 +1,8 @@
 """How a training is started on each engine. The script and its exit codes are the same for all.
 
 `starloop` is our supervisor (`training.supervisor`). `torchrun` is torch's own launcher, with the
-settings without which its restarts race (pytorch#135712). `ray` is for many machines.
+settings without which its restarts race (pytorch#135712). `ray` is for many machines; it makes a
+cluster of this one unless RAY_ADDRESS names another (`training.on_ray`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def training_command(
         max_restarts: of torchrun, which does not know whether there was progress.
 
     Raises:
-        ConfigError: if the engine is unknown, not for one machine, or cannot do what is asked.
+        ConfigError: if the engine is unknown or cannot do what is asked.
     """
     script = ["-m", "training.train", "--job", str(job), *options]
     if engine == "starloop":
@@ -59,5 +60,8 @@ def training_command(
         # Without it a new attempt may read the addresses of the one before.
         return Command([*launcher, *script], {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
     if engine == "ray":
-        raise ConfigError("engine ray starts trainings on a cluster; here use starloop or torchrun")
+        if options:
+            raise ConfigError(f"engine ray knows no {options[0]}; use --engine starloop")
+        ray = ["-m", "training.on_ray", "--job", str(job), "--workers", str(workers)]
+        return Command([sys.executable, *ray], {})
     raise ConfigError(f"engine {engine!r} is none of {', '.join(ENGINES)}")

@@ -11,6 +11,7 @@ minutes. Exit codes are those of `training.train`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -171,7 +172,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ConfigError as error:
             reporter.log(f"cannot train: {error}")
             return EXIT_CONFIG
-        ray.init(address=told.address or "local", include_dashboard=False)
+        address = told.address or os.environ.get("RAY_ADDRESS", "")
+        if address:
+            ray.init(address=address)
+        else:
+            ray.init(address="local", include_dashboard=False)
         try:
             code, why = train_on_ray(job, scale, told.folder or own)
         finally:
