@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 # Which write of the stage the kill hits: early enough to exist, late enough to have begun.
 KILL_AT = {"ingest": 9, "label_tasks": 2, "annotations": 4, "detector": 3, "simulation": 2}
 
-_HISTORY = {"seconds", "resumed_from"}
+_HISTORY = {"seconds", "resumed_from", "data"}
 
 
 def contents(folder: Path) -> dict[str, str]:
