@@ -66,7 +66,7 @@ def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = Fal
         raise DataError(f"sweep {sweep.timestamp_ns}: {len(sweep)} points, at most {MAX_POINTS}")
     if lossless:
         _refuse(sweep, np.inf)
-        order = np.arange(len(sweep), dtype=np.uint32)
+        order = _as_is(len(sweep))
         planes = [
             plane
             for column in (*sweep.points_ego_m.T, sweep.intensity)

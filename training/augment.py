@@ -18,8 +18,8 @@ from scene.pose import SE3, wrap_angle
 from scene.types import Float32, Int64, Mask
 from training.config import TrainConfig
 
-_GAP_M: Final = 0.4  # free ground around a pasted object
-_TRIES: Final = 6
+GAP_M: Final = 0.4  # free ground around a pasted object
+TRIES: Final = 6
 _LEAST_POINTS: Final = 5
 
 
@@ -144,7 +144,7 @@ def paste(
     for category, count in config.paste:
         objects = bank.objects.get(category, [])
         for _ in range(count if objects else 0):
-            for _ in range(_TRIES):
+            for _ in range(TRIES):
                 cut, box = objects[int(rng.integers(len(objects)))]
                 cut, box = turn_and_scale(cut, box, float(rng.uniform(-np.pi, np.pi)), 1.0)
                 added = _View.of(cut)
@@ -195,7 +195,7 @@ def stands_free(boxes: Boxes, box: Boxes) -> bool:
     radius = np.hypot(*box.size_lwh_m[0, :2]) / 2
     others = np.hypot(boxes.size_lwh_m[:, 0], boxes.size_lwh_m[:, 1]) / 2
     offset = boxes.center_xyz_m[:, :2] - box.center_xyz_m[0, :2]
-    if (np.hypot(offset[:, 0], offset[:, 1]) < radius + others + _GAP_M).any():
+    if (np.hypot(offset[:, 0], offset[:, 1]) < radius + others + GAP_M).any():
         return False
     distance, own = boxes.range_m(), box.range_m()[0]
     direction = np.arctan2(boxes.center_xyz_m[:, 1], boxes.center_xyz_m[:, 0])
@@ -207,7 +207,7 @@ def stands_free(boxes: Boxes, box: Boxes) -> bool:
 def _is_seen(view: _View, added: _View, box: Boxes) -> bool:
     """Tell whether nothing stands in the object's place and little stands in front of it."""
     bottom = box.center_xyz_m[0, 2] - box.size_lwh_m[0, 2] / 2
-    reach = np.hypot(*box.size_lwh_m[0, :2]) / 2 + _GAP_M
+    reach = np.hypot(*box.size_lwh_m[0, :2]) / 2 + GAP_M
     x, y = view.points[:, 0], view.points[:, 1]
     near = np.flatnonzero(np.abs(x - np.float32(box.center_xyz_m[0, 0])) < reach)
     near = near[np.abs(y[near] - np.float32(box.center_xyz_m[0, 1])) < reach]

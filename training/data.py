@@ -130,8 +130,6 @@ class Batches:
         frames: Frames,
         config: TrainConfig,
         *,
-        rank: int = 0,
-        world_size: int = 1,
         threads: int = 0,
         depth: int = 1,
     ) -> None:
@@ -140,19 +138,17 @@ class Batches:
         Args:
             frames: a list, or frames that are read when asked for.
             config: the settings; `batch_size` is that of all ranks together.
-            rank: which part of every batch to make.
-            world_size: number of parts.
             threads: samples that are made at the same time; 0 makes a batch in one thread.
             depth: batches that are made ahead of the one in use.
 
         Raises:
-            DataError: if there is no frame, or less than one sample for each rank.
+            DataError: if there is no frame.
         """
         self.order = Order(has_categories(_labels(frames), config), config)
         self.stats = DataStats()
         self._frames = frames
         self._config = config
-        self._part = rank_slice(config.batch_size, rank, world_size)
+        self._part = slice(0, config.batch_size)
         self._threads, self._depth = threads, max(1, depth)
         self._bank = ObjectBank.build(_bank_frames(frames, config), config)
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
 from scene.box import Boxes
 from scene.pose import wrap_angle
 from scene.types import Float32, Int64
-from training.augment import ObjectBank
+from training.augment import TRIES, ObjectBank
 from training.config import TrainConfig
-
-_TRIES: Final = 6
 
 
 def place_objects(
@@ -39,7 +36,7 @@ def place_objects(
     # one draw for all: number of the object within its category, and direction
     slots = [bank.start[name] for name, count in wanted for _ in range(count)]
     sizes = [len(bank.objects[name]) for name, count in wanted for _ in range(count)]
-    shape = (len(slots), _TRIES)
+    shape = (len(slots), TRIES)
     number = (rng.random(shape) * np.array(sizes)[:, None]).astype(np.int64) if slots else None
     turn = rng.uniform(-config.paste_turn_rad, config.paste_turn_rad, shape)
     if number is None:
@@ -51,7 +48,7 @@ def place_objects(
     first_free(
         np.stack([boxes.center_xyz_m[:, 0], boxes.center_xyz_m[:, 1], _reach(boxes)], axis=1),
         np.stack([x, y, _reach(drawn)], axis=1),
-        _TRIES,
+        TRIES,
         chosen,
     )
     chosen = chosen[chosen >= 0]

@@ -6,7 +6,7 @@ import math
 
 import numba
 
-_GAP_M = 0.4  # free ground around a placed object
+from training.augment import GAP_M
 
 
 @numba.njit(cache=True, nogil=True)
@@ -41,7 +41,7 @@ def first_free(there, drawn, tries, chosen):  # pragma: no cover - compiled
 @numba.njit(cache=True, nogil=True)
 def _meet(own, other):  # pragma: no cover - compiled
     """Return whether an object touches another one, or hides it."""
-    if math.hypot(own[0] - other[0], own[1] - other[1]) < own[2] + other[2] + _GAP_M:
+    if math.hypot(own[0] - other[0], own[1] - other[1]) < own[2] + other[2] + GAP_M:
         return True
     own_m, other_m = math.hypot(own[0], own[1]), math.hypot(other[0], other[1])
     if other_m <= own_m:

@@ -107,7 +107,7 @@ def test_empty_frames_are_kept_as_background():
 def test_ranks_make_parts_of_one_batch(frames):
     config = replace(CONFIG, batch_size=5)
     whole = Batches(frames, config).batch(7)
-    parts = [Batches(frames, config, rank=r, world_size=2).batch(7) for r in range(2)]
+    parts = [Batches(frames, config).part(r, 2).batch(7) for r in range(2)]
     assert [len(part.targets) for part in parts] == [2, 3]
     np.testing.assert_array_equal(whole.points, np.concatenate([p.points for p in parts]))
     for one, two in zip(whole.targets, parts[0].targets + parts[1].targets, strict=True):
