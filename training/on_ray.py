@@ -19,16 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from scene.errors import ConfigError, DataError, NotFoundError
+from scene.errors import ConfigError
 from storage.open import open_store
 from training import artifacts
-from training.checkpoint import delete_checkpoints
+from training.exits import EXPECTED, exit_code_of
 from training.job import Job
-from training.loop import NonFiniteError
 from training.make import report_model
-from training.process import EXIT_CONFIG, EXIT_NON_FINITE, EXIT_PREEMPTED, StopRequest
+from training.process import EXIT_CONFIG, EXIT_PREEMPTED, StopRequest
 from training.report import LogReporter, open_reporter, set_up_logging
-from training.steps import Preempted
 from training.train import run_job
 
 _HOW_TO_INSTALL: Final = "Ray is not installed: pip install 'starloop[ray]'"
@@ -136,12 +134,8 @@ def _work(settings: dict[str, Any]) -> tuple[int, str]:
     set_up_logging()
     try:
         run_job(Job.from_dict(settings["job"]), LogReporter(), StopRequest())
-    except Preempted as stopped:
-        return EXIT_PREEMPTED, str(stopped)
-    except NonFiniteError as error:
-        return EXIT_NON_FINITE, str(error)
-    except (ConfigError, DataError, NotFoundError) as error:
-        return EXIT_CONFIG, str(error)
+    except EXPECTED as error:
+        return exit_code_of(error), str(error)
     return 0, ""
 
 
@@ -188,7 +182,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not artifacts.is_complete(store, job.model_id):
             reporter.log(f"failed: model {job.model_id} is not in the store")
             return 1
-        delete_checkpoints(store, job.model_id)
         report_model(store, job, reporter)
     return 0
 

@@ -34,14 +34,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Numpy's own threads would forbid to fork workers, and gain nothing here.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from scene.errors import ConfigError, DataError, NotFoundError
 from storage.open import open_store
 from training import artifacts
 from training.checkpoint import delete_checkpoints
 from training.device import choose_device, set_threads
+from training.exits import EXPECTED, exit_code_of
 from training.group import open_group
 from training.job import Job
-from training.loop import NonFiniteError
 from training.make import (
     describe_task,
     finish,
@@ -50,10 +49,11 @@ from training.make import (
     report_model,
 )
 from training.report import Reporter, SilentReporter, open_reporter
-from training.steps import Preempted, train
+from training.steps import train
 from training.ticker import Ticker
 from training.trace import open_trace
 
+_WORDS: Final = {EXIT_PREEMPTED: "stopped", EXIT_NON_FINITE: "failed", EXIT_CONFIG: "cannot train"}
 _SWITCH_S: Final = 5e-4  # the thread that makes batches must not hold up the one that trains
 
 
@@ -66,15 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with open_reporter() as reporter:
         try:
             return _run(options, reporter, stop)
-        except Preempted as stopped:
-            reporter.log(f"stopped: {stopped}")
-            return EXIT_PREEMPTED
-        except NonFiniteError as error:
-            reporter.log(f"failed: {error}")
-            return EXIT_NON_FINITE
-        except (ConfigError, DataError, NotFoundError) as error:
-            reporter.log(f"cannot train: {error}")
-            return EXIT_CONFIG
+        except EXPECTED as error:
+            code = exit_code_of(error)
+            reporter.log(f"{_WORDS[code]}: {error}")
+            return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,17 +17,16 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from scene.errors import ConfigError, DataError, NotFoundError, TrainError
+from scene.errors import TrainError
 from training.device import choose_device, set_threads
+from training.exits import exit_code_of
 from training.group import join
 from training.job import Job
-from training.loop import NonFiniteError, Trainer
+from training.loop import Trainer
 from training.make import Material
 from training.parallel import Group, Outcome, copy_all, digest, pack
 from training.process import (
-    EXIT_CONFIG,
     EXIT_CORRUPTION,
-    EXIT_FAILED,
     EXIT_NON_FINITE,
     EXIT_PEER_LOST,
     EXIT_PREEMPTED,
@@ -296,16 +295,14 @@ def _meeting(seat: Seat) -> TCPStore:
 def _exit_code(error: BaseException, section: Section, world_size: int) -> int:
     """Return the typed exit code of an error."""
     match error:
-        case BadBatchError() | NonFiniteError():
+        case BadBatchError():
             return EXIT_NON_FINITE
         case CorruptionError():
             return EXIT_CORRUPTION
-        case ConfigError() | DataError() | NotFoundError():
-            return EXIT_CONFIG
         case RuntimeError() if section == Section.EXCHANGE and world_size > 1:
             return EXIT_PEER_LOST
         case _:
-            return EXIT_FAILED
+            return exit_code_of(error)
 
 
 def _leave(seat: Seat, error: BaseException, step: int, evidence: dict[str, Any]) -> None:
