@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -57,3 +57,11 @@ def interleave(
     pairs = [(seconds(ours), seconds(peer)) for _ in range(rounds)]
     ratio = statistics.median(p / max(o, 1e-9) for o, p in pairs)
     return statistics.median(o for o, _ in pairs), statistics.median(p for _, p in pairs), ratio
+
+
+def show(rows: Iterable[BenchRow]) -> None:
+    """Print the rows of one part, for whoever runs it by itself."""
+    for row in rows:
+        values = f"{row.ours_value:.2f} vs {row.peer_value:.2f} {row.unit}"
+        print(f"{row.name}: {row.ours} / {row.peer}: {values}, {row.ratio:.2f}x")
+        print(f"  {row.note}")

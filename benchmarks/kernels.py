@@ -12,7 +12,7 @@ import shapely
 import torch
 
 from benchmarks.clouds import DENSE, drive, points_of
-from benchmarks.harness import BenchRow, interleave
+from benchmarks.harness import BenchRow, interleave, show
 from scene.suppression import iou_matrix, suppress
 from training.kernels.pillars import PillarGrid, describe_points, largest_answers
 
@@ -215,13 +215,5 @@ def _row(
     return BenchRow(name, ours, peer, mine * 1e3, theirs * 1e3, "ms CPU", ratio, note)
 
 
-def main() -> None:
-    """Print the rows."""
-    for row in rows():
-        values = f"{row.ours_value:.2f} vs {row.peer_value:.2f} {row.unit}"
-        print(f"{row.name} ({row.peer}): {values}, {row.ratio:.1f}x")
-        print(f"  {row.note}")
-
-
 if __name__ == "__main__":
-    main()
+    show(rows())

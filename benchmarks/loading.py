@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.clouds import DENSE, store_drives
-from benchmarks.harness import BenchRow, interleave, wall_seconds
+from benchmarks.harness import BenchRow, interleave, show, wall_seconds
 from storage.local import LocalStore
 from training.byte_cache import ByteCache
 from training.config import TrainConfig
@@ -152,13 +152,5 @@ def _write_bins(bare: StoreFrames, cached: StoreFrames, folder: Path) -> list[Pa
     return paths
 
 
-def main() -> None:
-    """Print the rows."""
-    for row in rows():
-        values = f"{row.ours_value:.1f} vs {row.peer_value:.1f} {row.unit}"
-        print(f"{row.name}: {row.ours} / {row.peer}: {values}, {row.ratio:.2f}x")
-        print(f"  {row.note}")
-
-
 if __name__ == "__main__":
-    main()
+    show(rows())
