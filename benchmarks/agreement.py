@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness import write_part
 from scene.taxonomy import CATEGORY_NAMES
 from tests.support import (
     av2_devkit,
@@ -56,9 +57,7 @@ def main() -> None:
         lines.append(_line(row))
         print(lines[-1], flush=True)
     table = "\n".join(lines)
-    head, _, rest = DOC.read_text().partition("<!-- agreement -->\n")
-    tail = rest.partition("<!-- end agreement -->")[2]
-    DOC.write_text(f"{head}<!-- agreement -->\n{table}\n<!-- end agreement -->{tail}")
+    write_part(DOC, "agreement", table)
 
 
 def _line(row: _Row) -> str:

@@ -36,7 +36,6 @@ WORKERS: Final = 2
 EXCHANGE_TIMEOUT_S: Final = 10.0  # torchrun sees a hang by nothing else
 CHECKPOINT_EVERY: Final = 10
 LONG_S, SHORT_S = 100.0, 45.0
-GRACE_S: Final = 1.0
 LIMIT_S: Final = 420.0
 CONFIG: Final = replace(
     recipes.small(),

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +66,10 @@ def show(rows: Iterable[BenchRow]) -> None:
         values = f"{row.ours_value:.2f} vs {row.peer_value:.2f} {row.unit}"
         print(f"{row.name}: {row.ours} / {row.peer}: {values}, {row.ratio:.2f}x")
         print(f"  {row.note}")
+
+
+def write_part(page: Path, name: str, text: str) -> None:
+    """Put a text between `<!-- name -->` and `<!-- end name -->` of a page."""
+    head, _, rest = page.read_text().partition(f"<!-- {name} -->\n")
+    tail = rest.partition(f"<!-- end {name} -->")[2]
+    page.write_text(f"{head}<!-- {name} -->\n{text}\n<!-- end {name} -->{tail}")

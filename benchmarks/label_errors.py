@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.harness import write_part
 from labeling.clips import ClipResult, FrameAnswer
 from labeling.qa.annotators import BIASES, measure_annotators
 from labeling.qa.errors import find_errors
@@ -74,13 +75,9 @@ def main() -> None:
     """Measure, print, write."""
     drives = list(_drives())
     parts = {"errors": _errors(drives), "annotators": _annotators(drives[0])}
-    text = DOC.read_text()
     for name, part in parts.items():
         print(part, end="\n\n")
-        head, _, rest = text.partition(f"<!-- {name} -->\n")
-        tail = rest.partition(f"<!-- end {name} -->")[2]
-        text = f"{head}<!-- {name} -->\n{part}\n<!-- end {name} -->{tail}"
-    DOC.write_text(text)
+        write_part(DOC, name, part)
 
 
 def _drives() -> Iterator[_Drive]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness import write_part
 from labeling.tracking import track_offline
 from recordings.open import open_recording
 from scene.box import Boxes
@@ -53,9 +54,7 @@ def main() -> None:
         lines += _rows(drive)
     table = "\n".join(lines)
     print(table)
-    head, _, rest = DOC.read_text().partition("<!-- tracking -->\n")
-    tail = rest.partition("<!-- end tracking -->")[2]
-    DOC.write_text(f"{head}<!-- tracking -->\n{table}\n<!-- end tracking -->{tail}")
+    write_part(DOC, "tracking", table)
 
 
 def _drives() -> Iterator[_Drive]:

@@ -28,21 +28,36 @@ def bev_iou_of_pairs(first: Boxes, second: Boxes, i: Int64, j: Int64) -> Float64
     """
     if not len(i):
         return np.zeros(0)
-    shared = _intersection(first, second, i, j)
-    area = first.size_lwh_m[i, :2].prod(axis=1) + second.size_lwh_m[j, :2].prod(axis=1)
-    union = area - shared
-    return np.divide(shared, union, out=np.zeros(len(i)), where=union > 0)
+    return _bev(first, second, i, j, _intersection(first, second, i, j))
 
 
 def iou_3d_of_pairs(first: Boxes, second: Boxes, i: Int64, j: Int64) -> Float64:
     """Return (K,) intersection over union of the cuboids `first[i]` and `second[j]`."""
     if not len(i):
         return np.zeros(0)
+    return _space(first, second, i, j, _intersection(first, second, i, j))
+
+
+def ious_of_pairs(first: Boxes, second: Boxes, i: Int64, j: Int64) -> tuple[Float64, Float64]:
+    """Return what `bev_iou_of_pairs` and `iou_3d_of_pairs` do, with the footprints met once."""
+    if not len(i):
+        return np.zeros(0), np.zeros(0)
+    shared = _intersection(first, second, i, j)
+    return _bev(first, second, i, j, shared), _space(first, second, i, j, shared)
+
+
+def _bev(first: Boxes, second: Boxes, i: Int64, j: Int64, shared: Float64) -> Float64:
+    area = first.size_lwh_m[i, :2].prod(axis=1) + second.size_lwh_m[j, :2].prod(axis=1)
+    union = area - shared
+    return np.divide(shared, union, out=np.zeros(len(i)), where=union > 0)
+
+
+def _space(first: Boxes, second: Boxes, i: Int64, j: Int64, shared: Float64) -> Float64:
     half = [boxes.size_lwh_m[k, 2] / 2 for boxes, k in ((first, i), (second, j))]
     z = [boxes.center_xyz_m[k, 2] for boxes, k in ((first, i), (second, j))]
     top = np.minimum(z[0] + half[0], z[1] + half[1])
     bottom = np.maximum(z[0] - half[0], z[1] - half[1])
-    shared = _intersection(first, second, i, j) * np.maximum(top - bottom, 0.0)
+    shared = shared * np.maximum(top - bottom, 0.0)
     union = first.size_lwh_m[i].prod(axis=1) + second.size_lwh_m[j].prod(axis=1) - shared
     return np.divide(shared, union, out=np.zeros(len(i)), where=union > 0)
 

@@ -263,15 +263,16 @@ def _join(samples: list[tuple[Float32, Targets]]) -> Batch:
 
 def _labels(frames: Frames) -> Sequence[Labelled]:
     """Return what is labelled in the frames, without reading points that are not in memory."""
-    rows: Sequence[Labelled] | None = getattr(frames, "rows", None)
-    return rows if rows is not None else [frames[i] for i in range(len(frames))]
+    if isinstance(frames, StoreFrames):
+        return frames.rows
+    return [frames[i] for i in range(len(frames))]
 
 
 def _bank_frames(frames: Frames, config: TrainConfig) -> list[tuple[Float32, Boxes]]:
     """Return the frames that objects to paste are cut from."""
     wanted = [name for name, _ in config.paste]
     known = [i for i, f in enumerate(_labels(frames)) if np.isin(f.boxes.category, wanted).any()]
-    if hasattr(frames, "rows") and len(known) > _BANK_FRAMES:
+    if isinstance(frames, StoreFrames) and len(known) > _BANK_FRAMES:
         known = [known[i * len(known) // _BANK_FRAMES] for i in range(_BANK_FRAMES)]
     chosen = (frames[i] for i in known)
     return [(frame.points, frame.boxes) for frame in chosen]

@@ -235,7 +235,7 @@ class Trainer:
         self._optimizer.step()
         self.step += 1
         if self._average is not None:
-            self._average.update(self.net, self.step)
+            self._average.update(self.step)
 
     def _read(self) -> None:
         """Note the losses of the steps that were not read yet.

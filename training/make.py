@@ -17,6 +17,7 @@ from training.artifacts import read_config, read_weights, write_model
 from training.data import Batches, Frames, count_categories, make_batches, open_frames
 from training.device import describe_device
 from training.export import Parity, check_parity, export_onnx, export_weights, load_weights
+from training.frame_store import StoreFrames
 from training.job import Job
 from training.loop import Trainer
 from training.report import Reporter
@@ -89,7 +90,7 @@ def finish(store: ObjectStore, job: Job, trainer: Trainer, material: Material) -
 
 def describe_data(material: Material) -> dict[str, Any]:
     """Return how fast frames came, how long they were waited for, and what the cache did."""
-    cache = getattr(material.frames, "cache", None)
+    cache = material.frames.cache if isinstance(material.frames, StoreFrames) else None
     return material.batches.stats.to_dict() | ({"cache": cache.stats.to_dict()} if cache else {})
 
 

@@ -19,24 +19,25 @@ class MovingAverage:
     def __init__(self, net: nn.Module, decay: float) -> None:
         """Begin with the weights as they are."""
         self._decay = decay
+        weights = net.state_dict()
         self.weights: dict[str, Tensor] = {
-            name: tensor.detach().clone() for name, tensor in net.state_dict().items()
+            name: tensor.detach().clone() for name, tensor in weights.items()
         }
+        # A network keeps its tensors: what changes them writes into them.
+        pairs = [(self.weights[name], tensor.detach()) for name, tensor in weights.items()]
+        self._own = [own for own, _ in pairs if own.is_floating_point()]
+        self._new = [new for own, new in pairs if own.is_floating_point()]
+        self._counts = [(own, new) for own, new in pairs if not own.is_floating_point()]
 
     def start(self, net: nn.Module) -> None:
         """Begin again with the weights as they are."""
         for name, tensor in net.state_dict().items():
             self.weights[name].copy_(tensor)
 
-    def update(self, net: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Take in the weights after a step (1 for the first); counts are copied."""
         share = 1.0 - min(self._decay, (1 + step) / (10 + step))
-        own, new = [], []
-        for name, tensor in net.state_dict().items():
-            if tensor.is_floating_point():
-                own.append(self.weights[name])
-                new.append(tensor.detach())
-            else:
-                self.weights[name].copy_(tensor)
+        for own, new in self._counts:
+            own.copy_(new)
         # One pass over all tensors: a kernel for each would cost more than the step's own update.
-        torch._foreach_lerp_(own, new, share)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(self._own, self._new, share)  # pyright: ignore[reportPrivateImportUsage]

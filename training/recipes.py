@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from scene.errors import ConfigError
-from training.config import TrainConfig
+from training.config import TrainConfig, demo
 
 _CENTERPOINT: Final = TrainConfig(
     network="centerpoint",
@@ -39,11 +39,6 @@ _CENTERPOINT: Final = TrainConfig(
     max_boxes=300,
     checkpoint_every=500,
 )  # fmt: skip
-
-
-def small() -> TrainConfig:
-    """Return the one for processors: learns on some 40 frames in a minute or two; `make demo`."""
-    return TrainConfig()
 
 
 def fleet() -> TrainConfig:
@@ -151,7 +146,7 @@ def pandaset() -> TrainConfig:
 
 
 RECIPES: Final[dict[str, Callable[[], TrainConfig]]] = {
-    "small": small,
+    "small": demo,  # for processors: learns on some 40 frames in a minute or two
     "fleet": fleet,
     "kitti": kitti,
     "nuscenes": nuscenes,

@@ -18,7 +18,7 @@ import numpy as np
 
 from scene.box import Boxes
 from scene.errors import ConfigError, DataError, FormatError
-from scene.overlap import bev_iou_of_pairs, iou_3d_of_pairs
+from scene.overlap import ious_of_pairs
 from scene.types import Float64, Int64, Text
 
 KittiMetric = Literal["2d", "bev", "3d", "aos"]
@@ -223,8 +223,7 @@ def _space_overlaps(flat: _Flat) -> tuple[Float64, Float64]:
     solid = truth.size_lwh_m.min(axis=1, initial=np.inf) > 0  # DontCare has no box
     near = np.flatnonzero((np.hypot(apart[:, 0], apart[:, 1]) < reach) & solid[i])
     bev, space = np.zeros(len(i)), np.zeros(len(i))
-    bev[near] = bev_iou_of_pairs(truth, found, i[near], j[near])
-    space[near] = iou_3d_of_pairs(truth, found, i[near], j[near])
+    bev[near], space[near] = ious_of_pairs(truth, found, i[near], j[near])
     return bev, space
 
 

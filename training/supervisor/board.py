@@ -36,7 +36,6 @@ CONTROL: Final = np.dtype(
         ("stop", np.int64),  # workers end after the next step
         ("final", np.int64),  # the persister writes the newest snapshot, then ends
         ("persisted", np.int64),  # newest step in the store
-        ("persist_ns", np.int64),  # when the write in progress began, 0 for none
         ("persist_failures", np.int64),  # since the last success
         ("safe_ns", np.int64),  # last time that everything due was in the store
         ("storage_fault", np.int64),  # injected: 0 none, 1 slow, 2 down

@@ -37,7 +37,7 @@ KINDS: Final = {
     "device": "a device that reports an error",
     "sigterm": "a notice of preemption",
 }
-_BY_SUPERVISOR: Final = ("storage", "slowstorage", "device", "sigterm")
+BY_SUPERVISOR: Final = ("storage", "slowstorage", "device", "sigterm")
 _PATTERN: Final = re.compile(
     r"(?P<kind>[a-z]+)(@(?P<rank>\d+))?:(?P<when>\d+(\.\d+)?)(?P<unit>[smh]?)(x(?P<times>\d+))?"
 )
@@ -109,7 +109,7 @@ class WorkerChaos:
             (i, injection)
             for i, injection in enumerate(plan)
             if injection.step >= 0
-            and injection.kind not in (*_BY_SUPERVISOR, "slow")
+            and injection.kind not in (*BY_SUPERVISOR, "slow")
             and (injection.rank if injection.rank >= 0 else workers - 1) == rank
         ]
 

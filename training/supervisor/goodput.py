@@ -49,7 +49,6 @@ class Goodput:
         faults: number by kind.
         tiers: answers by tier.
         recoveries: every restart.
-        stops: why and how it ended, if it did not finish.
     """
 
     wall_s: float

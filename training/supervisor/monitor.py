@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from training.supervisor.board import Board
-from training.supervisor.chaos import Injection
+from training.supervisor.chaos import BY_SUPERVISOR, Injection
 from training.supervisor.crew import Crew
 from training.supervisor.devices import DeviceWatch
 from training.supervisor.hangs import find_hang, find_straggler
@@ -130,7 +130,7 @@ class Monitor:
         step = int(self._board.ranks["step"].max())
         for injection in [i for i in self._steps if step >= i.step]:
             self._steps.remove(injection)
-            if injection.kind in ("storage", "slowstorage", "device", "sigterm"):
+            if injection.kind in BY_SUPERVISOR:
                 self._strike(injection, crew)
 
     def _strike(self, injection: Injection, crew: Crew) -> None:

@@ -50,7 +50,6 @@ def persist(
             continue
         if retry_s:
             _rest(control, retry_s)
-        control["persist_ns"] = time.monotonic_ns()
         try:
             store = store or open_store()
             _write(board, snapshots, store, run)
@@ -62,7 +61,6 @@ def persist(
             retry_s = 0.0
             control["persist_failures"] = 0
             control["safe_ns"] = time.monotonic_ns()
-        control["persist_ns"] = 0
 
 
 def _rest(control: object, seconds: float) -> None:

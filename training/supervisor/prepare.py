@@ -8,16 +8,16 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from scene.errors import ConfigError, DataError, NotFoundError, StoreError
+from scene.errors import ConfigError, DataError, StoreError
 from storage.local import LocalStore
 from storage.open import open_store
 from storage.store import ObjectStore
 from training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from training.device import choose_device, set_threads
+from training.exits import exit_code_of
 from training.job import Job
 from training.loop import Trainer
 from training.make import Material, describe_task, finish, load_material, make_trainer
-from training.process import EXIT_CONFIG, EXIT_FAILED
 from training.supervisor import stage
 from training.supervisor.snapshot import Snapshots, room_for
 
@@ -51,12 +51,9 @@ def prepare(job: Job, folder: Path, material_file: int, snapshot_file: int) -> i
         places = 0 if device.type == "cpu" else _device_count()
         _tell(folder, room=room, step=trainer.step, text=describe_task(job, material, device),
               places=places)  # fmt: skip
-    except (ConfigError, DataError, NotFoundError) as error:
+    except (ConfigError, DataError, StoreError, OSError) as error:
         _tell(folder, error=str(error))
-        return EXIT_CONFIG
-    except (StoreError, OSError) as error:
-        _tell(folder, error=str(error))
-        return EXIT_FAILED
+        return exit_code_of(error)
     return 0
 
 
