@@ -20,7 +20,7 @@ from labeling.clip_backend import PullReport
 from labeling.clip_interface import read_submission
 from labeling.clip_store import EDITOR, Answer, ClipStore
 from labeling.clip_task import ClipTask
-from labeling.project import Project
+from labeling.project import Project, person_of
 from labeling.server import GoneError, Server
 from scene.errors import LabelError, NotFoundError
 from storage import layout
@@ -199,7 +199,7 @@ class Fetcher:
             task.task_id,
             task.recording,
             answer_id,
-            f"{_NAME}:{_person_of(annotation)}",
+            f"{_NAME}:{person_of(annotation)}",
             submission,
             _nanoseconds(str(annotation["updated_at"])),
             "accepted" if annotation.get("ground_truth") else "submitted",
@@ -250,12 +250,6 @@ def tasks_of_event(payload: Mapping[str, Any]) -> tuple[int, list[int]]:
     except (KeyError, TypeError, ValueError) as error:
         raise LabelError(f"not a webhook of Label Studio: {error!r}") from error
     return project, sorted(set(numbers))
-
-
-def _person_of(annotation: Mapping[str, Any]) -> str:
-    """Return the user's number: a name or address would put personal data into every dataset."""
-    person = annotation.get("completed_by")
-    return str(person.get("id", "") if isinstance(person, Mapping) else person or "unknown")
 
 
 def _nanoseconds(iso: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -171,23 +171,27 @@ def cut_clips(
             yield make_clip(sweeps, recording, part, images, prelabels or {}, purpose)
 
 
-def clip_of_times(
+def clips_of_times(
     store: ObjectStore,
     recording: RecordingId,
-    timestamps_ns: Sequence[int],
+    parts: Iterable[tuple[Sequence[int], Purpose]],
     prelabels: Mapping[int, Boxes] | None = None,
-    purpose: Purpose = "label",
-) -> ClipTask:
-    """Return the clip of the frames at exactly these times.
+) -> list[ClipTask]:
+    """Return for each part the clip of the frames at exactly its times.
 
     Raises:
         DataError: if there is no sweep at one of the times.
         NotFoundError: if the recording was not ingested.
     """
     with SweepFile(store, layout.sweeps(recording)) as sweeps:
-        rows = [sweeps.index_of(int(time)) for time in sorted(timestamps_ns)]
         images = ImageIndex(store, recording, sweeps)
-        return make_clip(sweeps, recording, rows, images, prelabels or {}, purpose)
+        return [
+            make_clip(
+                sweeps, recording, [sweeps.index_of(int(time)) for time in sorted(times)],
+                images, prelabels or {}, purpose,
+            )
+            for times, purpose in parts
+        ]  # fmt: skip
 
 
 def make_clip(

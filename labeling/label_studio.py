@@ -11,13 +11,13 @@ from typing import Any, Final
 from labeling.backend import LabelResult, LabelTask, Pending, task_id_of
 from labeling.clips import ClipResult
 from labeling.picture import draw_frame, encode_png
-from labeling.project import Project, TaskRow
+from labeling.project import Project, TaskRow, person_of
 from labeling.reconcile import Changes, find_changes, read_regions, to_boxes
 from labeling.rectangle_answers import read_answer
 from labeling.server import GoneError, Server, UnavailableError
 from labeling.tasks import TaskContext, make_context, make_prediction
 from scene.bev import BevView
-from scene.box import Boxes, count_points
+from scene.box import count_points
 from scene.errors import LabelError, NotFoundError
 from scene.recording import RecordingId, frame_id
 from storage import layout
@@ -108,31 +108,37 @@ class LabelStudioBackend:
             for row in by_recording[frame[0]].get(task_id_of(*frame), ()):
                 if row.num_annotations:
                     found += self._answers_in(frame, self.project.read_task(row.number))
-        return found
+        return self._counted(found)
 
     def _answers_in(self, frame: tuple[str, int], task: dict[str, Any]) -> list[ClipResult]:
         found = []
         for annotation in task["annotations"]:
             if annotation["was_cancelled"]:
                 continue
-            person = f"{self.name}:{_person_of(annotation)}"
+            person = f"{self.name}:{person_of(annotation)}"
             try:
                 answer = read_answer(frame, task, annotation, task_id_of(*frame), person)
             except LabelError as error:
                 _LOG.warning("annotation of %s is not usable: %s", frame_id(*frame), error)
                 continue
-            found.append(self._counted(answer))
+            found.append(answer)
         return found
 
-    def _counted(self, answer: ClipResult) -> ClipResult:
-        """Return the answer with the points in its boxes counted, where the sweeps are stored."""
-        results = [
+    def _counted(self, answers: list[ClipResult]) -> list[ClipResult]:
+        """Return answers with the points in their boxes counted, where the sweeps are stored."""
+        results = self._with_points([
             LabelResult(answer.recording, time, a.boxes, answer.annotator, answer.external_id)
+            for answer in answers
             for time, a in answer.frames.items()
+        ])  # fmt: skip
+        counted = iter(results)
+        return [
+            replace(
+                answer,
+                frames={t: replace(a, boxes=next(counted).boxes) for t, a in answer.frames.items()},
+            )
+            for answer in answers
         ]
-        boxes = {r.timestamp_ns: r.boxes for r in self._with_points(results)}
-        frames = {t: replace(a, boxes=boxes[t]) for t, a in answer.frames.items()}
-        return replace(answer, frames=frames)
 
     def pending(self, frames: Sequence[tuple[str, int]]) -> list[Pending]:
         """Return the frames without a usable annotation and why."""
@@ -275,7 +281,7 @@ class LabelStudioBackend:
                 "annotation of %s is not usable: %s (%s)", frame_id(*frame), error, address
             )
             return f"not usable: {error}; correct it at {address}"
-        person = f"{self.name}:{_person_of(annotation)}"
+        person = f"{self.name}:{person_of(annotation)}"
         return LabelResult(*frame, boxes, person, f"{_external_id(rows[0])}/{annotation['id']}")
 
     def _annotation_of(
@@ -298,30 +304,19 @@ class LabelStudioBackend:
         """Count the points in the boxes where the sweeps are stored."""
         if self._store is None:
             return results
-        counted: dict[tuple[str, int], Boxes] = {}
+        counted = list(results)
         for recording in dict.fromkeys(result.recording for result in results):
-            mine = [result for result in results if result.recording == recording]
             try:
                 with SweepFile(self._store, layout.sweeps(RecordingId(recording))) as sweeps:
-                    for result in mine:
-                        sweep = sweeps.read(sweeps.index_of(result.timestamp_ns))
-                        key = (recording, result.timestamp_ns)
-                        counted[key] = count_points(sweep.points_ego_m, result.boxes)
+                    for i, result in enumerate(results):
+                        if result.recording == recording:
+                            sweep = sweeps.read(sweeps.index_of(result.timestamp_ns))
+                            boxes = count_points(sweep.points_ego_m, result.boxes)
+                            counted[i] = replace(result, boxes=boxes)
             except NotFoundError:
                 _LOG.warning("no stored sweeps of %s: points in boxes are not counted", recording)
-        return [
-            replace(
-                result, boxes=counted.get((result.recording, result.timestamp_ns), result.boxes)
-            )
-            for result in results
-        ]
+        return counted
 
 
 def _external_id(row: TaskRow) -> str:
     return f"label_studio:{row.number}"
-
-
-def _person_of(annotation: Mapping[str, Any]) -> str:
-    """Return the user's number: a name or address would put personal data into every dataset."""
-    person = annotation.get("completed_by")
-    return str(person.get("id", "") if isinstance(person, Mapping) else person or "unknown")

@@ -231,3 +231,9 @@ def _task_row(item: Mapping[str, Any]) -> TaskRow:
         len(item["drafts"]),
         len(item["predictions"]),
     )
+
+
+def person_of(annotation: Mapping[str, Any]) -> str:
+    """Return the user's number: a name or address would put personal data into every dataset."""
+    person = annotation.get("completed_by")
+    return str(person.get("id", "") if isinstance(person, Mapping) else person or "unknown")

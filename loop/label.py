@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from labeling.backend import LabelTask
 from labeling.clip_task import DEFAULT_LENGTH as CLIP_LENGTH
-from labeling.clip_task import clip_of_times
+from labeling.clip_task import clips_of_times
 from labeling.clips import Purpose
 from labeling.qa.honeypots import choose_honeypots
 from loop.answers import known_answers
@@ -98,10 +98,9 @@ def _send_clips(
     parts = [asked[i : i + CLIP_LENGTH] for i in range(0, len(asked), CLIP_LENGTH)]
     parts += [[time] for time, why in sorted(purpose.items()) if why == "honeypot"]
     prelabels = _prelabels(workspace, recording, sorted(purpose))
-    tasks = [
-        clip_of_times(workspace.store, recording, times, prelabels, purpose[times[0]])
-        for times in parts
-    ]
+    tasks = clips_of_times(
+        workspace.store, recording, [(times, purpose[times[0]]) for times in parts], prelabels
+    )
     external = workspace.clip_backend().push(tasks).external_ids
     return [
         _Sent(time, task.task_id, external[task.task_id],

@@ -33,6 +33,6 @@ def digest_of_answers(workspace: Workspace, recording: str) -> str:
     if not workspace.labels_clips and workspace.people_label:
         rows = workspace.tables.read("label_tasks", {"recording": recording})
         frames = [(recording, time) for time in sorted(set(rows["timestamp_ns"].to_pylist()))]
-        answers = workspace.label_backend().answers(frames)
+        answers = workspace.label_backend(count_points=False).answers(frames)
         found += [f"{answer.external_id}:{answer.submitted_ns}" for answer in answers]
     return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16] if found else ""

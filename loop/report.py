@@ -82,7 +82,7 @@ def report_path(workspace: Workspace, turn: int) -> str:
 
 
 def _data_note(workspace: Workspace) -> str:
-    notes = [workspace.label_backend().note]
+    notes = [workspace.label_place().note]
     sensors = {row["format"] for row in workspace.tables.read("recordings").to_pylist()}
     notes.append(f"Formats: {', '.join(sorted(sensors))}.")
     return " ".join(notes)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from labeling.clip_task import clip_of_times
+from labeling.clip_task import ClipTask, clips_of_times
+from labeling.clips import Purpose
 from labeling.qa.settle import Disputed, Settled, settle_frame
 from loop.answers import collect_answers, write_answers
 from loop.workspace import Workspace
@@ -64,14 +65,13 @@ def _ask_reviewers(
     """Make a review task of every disputed frame; keep those that are decided as done."""
     before = workspace.tables.read("label_reviews", {"recording": recording}).to_pylist()
     rows = {row["timestamp_ns"]: {**row, "state": "done"} for row in before}
-    tasks = {
-        time: clip_of_times(
-            workspace.store, recording, [time], {time: one.proposal.boxes}, "review"
-        )
-        for time, one in disputed.items()
-    }
-    if tasks:
-        workspace.clip_backend().push(tasks.values())
+    tasks: dict[int, ClipTask] = {}
+    if disputed:
+        proposed = {time: one.proposal.boxes for time, one in disputed.items()}
+        parts: list[tuple[list[int], Purpose]] = [([time], "review") for time in disputed]
+        clips = clips_of_times(workspace.store, recording, parts, proposed)
+        tasks = dict(zip(disputed, clips, strict=True))
+        workspace.clip_backend().push(clips)
     for time, one in disputed.items():
         rows[time] = {
             "recording": recording,

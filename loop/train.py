@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,6 +18,9 @@ from storage.lineage import Node
 from training import config as recipes
 from training.config import TrainConfig
 from training.identity import model_id_of
+
+if TYPE_CHECKING:
+    from training.dataset import DataOptions
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,25 @@ class TrainJob:
 
     def to_json(self, workspace: Workspace) -> str:
         """Return the job file that `python -m training.train --job` reads."""
-        config = workspace.config
-        body = {
-            "store": asdict(workspace.store_config),
-            "dataset": self.dataset,
-            "config": self.config.to_dict(),
-            "init_model": self.init_model,
-            "model_id": self.model_id,
-            "data": {
-                "memory_bytes": config.memory_bytes,
-                "cache_folder": config.cache_folder,
-                "cache_bytes": config.cache_bytes,
-            },
-        }
-        return json.dumps(body, indent=1)
+        from training.job import Job  # its imports take longer than all else of a step
+
+        job = Job(
+            workspace.store_config, self.dataset, self.config, self.init_model, self.model_id,
+            data_options(workspace),
+        )  # fmt: skip
+        return json.dumps(job.to_dict(), indent=1)
+
+
+def data_options(workspace: Workspace) -> DataOptions:
+    """Return how much of a dataset stays in memory, and where the rest is cached."""
+    from training.dataset import DataOptions
+
+    config = workspace.config
+    return DataOptions(
+        memory_bytes=config.memory_bytes,
+        cache_folder=config.cache_folder,
+        cache_bytes=config.cache_bytes,
+    )
 
 
 def plan_training(workspace: Workspace, dataset: str, turn: int) -> TrainJob:

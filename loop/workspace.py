@@ -86,8 +86,12 @@ class Workspace:
         """Return where selected frames are labelled; it has a name and a note for reports."""
         return self.clip_backend() if self.labels_clips else self.label_backend()
 
-    def label_backend(self) -> LabelBackend:
-        """Return the labelling backend that the settings name."""
+    def label_backend(self, *, count_points: bool = True) -> LabelBackend:
+        """Return the labelling backend that the settings name.
+
+        Args:
+            count_points: count the points in boxes of answers, which reads sweeps.
+        """
         if self.labeling.backend == "embedded":
             return EmbeddedBackend(self.tables)
         from labeling.label_studio import LabelStudioBackend
@@ -96,5 +100,5 @@ class Workspace:
             url=self.labeling.url,
             api_key=self.labeling.api_key,
             project_title=self.labeling.project,
-            store=self.store,
+            store=self.store if count_points else None,
         )

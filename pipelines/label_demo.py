@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -134,13 +135,15 @@ def _push_clips(
         raise DataError(f"no usable recording in {workspace.landing.url}; see `starloop status`")
     tasks = []
     for name in names:
+        if len(tasks) >= 2 * _CLIPS:
+            break
         recording = RecordingId(name)
         boxes = prelabels_of(workspace, recording, "champion")
         if not boxes:
             boxes = worsened(prelabels_of(workspace, recording, "ground-truth"))
             if boxes:
                 progress.say(_PRELABELS_NOTE)
-        tasks += list(cut_clips(workspace.store, recording, prelabels=boxes))[:_CLIPS]
+        tasks += islice(cut_clips(workspace.store, recording, prelabels=boxes), _CLIPS)
     report = backend.push(tasks[: _CLIPS * 2])
     progress.say(f"{len(report.external_ids)} clips to label, {report.num_new} of them new")
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from loop.train import data_options
 from loop.turns import latest_dataset
 from pipelines.settings import Settings
 from scene.errors import ConfigError
@@ -69,7 +70,11 @@ def run(settings: Settings, options: TrainOptions) -> int:
         path = Path(folder) / "job.json"
         path.touch(mode=0o600)  # it may hold the store's secret
         path.write_text(
-            json.dumps(Job(workspace.store_config, digest, config, None, model).to_dict())
+            json.dumps(
+                Job(
+                    workspace.store_config, digest, config, None, model, data_options(workspace)
+                ).to_dict()
+            )
         )
         extra = ["--chaos", options.chaos] if options.chaos else []
         command = training_command(options.engine, path, options.workers, extra)

@@ -114,6 +114,8 @@ def missing_in_tracks(
     """
     taken = _is_taken(labels, places)
     range_m, category = labels.boxes.range_m(), labels.boxes.category
+    reach_m = {name: np.quantile(range_m[category == name], 0.9) for name in np.unique(category)}
+    place_m = places.boxes.range_m()
     found: dict[tuple[str, int], list[int]] = {}
     score = np.zeros(len(places.frame))
     for i in np.flatnonzero(~taken).tolist():
@@ -122,8 +124,7 @@ def missing_in_tracks(
         share = 1.0 if usual < 0 else min(1.0, (num_points[i] + 0.5) / (0.5 * usual + 0.5))
         if num_points[i] == 0:
             share = min(share, _UNSEEN)
-        reach = np.quantile(range_m[category == category[source]], 0.9)
-        inside = places.boxes.range_m()[i] < reach
+        inside = place_m[i] < reach_m[category[source]]
         score[i] = share * (_GAP if places.is_gap[i] else _END * inside)
         if score[i] > 0:
             # All frames of one pause are one thing to look at.
