@@ -1,5 +1,6 @@
 /** Sweeps as they are needed: fetched, decoded in a worker, the frame on the screen first. */
 
+import { Api } from "./core/api";
 import { type Decoder, startDecoder } from "./core/decoder";
 import { indexOf, type SweepIndex } from "./core/sweep-index";
 import type { Clip, Points } from "./core/types";
@@ -13,13 +14,12 @@ const AT_ONCE = 2;
 export interface Cloud {
   readonly frame: number;
   readonly xyz_m: Float32Array;
-  readonly intensity: Float32Array;
   readonly index: SweepIndex;
   readonly drawn: PointCloud;
-  maxRing: number;
 }
 
 export class Clouds {
+  private readonly api = new Api();
   private readonly decoder: Decoder = startDecoder();
   private readonly here = new Map<number, Cloud>();
   private queue: number[] = [];
@@ -78,11 +78,6 @@ export class Clouds {
     return missing === 0 ? 1 : 1 / (1 + missing);
   }
 
-  /** Try again what failed. */
-  retry(): void {
-    this.failed.clear();
-  }
-
   private pump(): void {
     while (this.running.size < AT_ONCE) {
       const frame = this.queue.shift();
@@ -97,15 +92,11 @@ export class Clouds {
   }
 
   private async read(frame: number): Promise<void> {
-    const url = new URL(this.clip.frames[frame].points_url, location.href);
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`points of frame ${frame + 1}: HTTP ${response.status}`);
-    const bytes = new Uint8Array(await response.arrayBuffer());
+    const bytes = await this.api.bytes(this.clip.frames[frame].points_url);
     const points = await this.decoder.decode(bytes, (first) => this.keep(frame, first));
     const cloud = this.here.get(frame);
     if (cloud === undefined || points.ring === null) return;
     cloud.drawn.setRing(points.ring);
-    cloud.maxRing = points.ring.reduce((most, ring) => Math.max(most, ring), 0);
   }
 
   private finished(frame: number): void {
@@ -119,9 +110,8 @@ export class Clouds {
   }
 
   private keep(frame: number, points: Pick<Points, "count" | "xyz_m" | "intensity">): void {
-    const { xyz_m, intensity } = points;
     const drawn = new PointCloud(points, this.style);
-    this.here.set(frame, { frame, xyz_m, intensity, index: indexOf(points), drawn, maxRing: 0 });
+    this.here.set(frame, { frame, xyz_m: points.xyz_m, index: indexOf(points), drawn });
     for (const [old, cloud] of this.here) {
       if (this.here.size <= KEPT) break;
       if (cloud.drawn.object.parent !== null) continue; // on the screen

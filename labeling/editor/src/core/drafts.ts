@@ -211,8 +211,9 @@ export class Drafts {
   /** Return the record with this work on top of it; work of another mount becomes the backup. */
   private above(record: LocalRecord, seen: LocalRecord, annotation: Annotation): LocalRecord {
     const overtaken = record.sequence > seen.sequence && record.mount_id !== this.mountId;
-    const differs = JSON.stringify(record.annotation?.boxes) !== JSON.stringify(annotation.boxes);
-    const loser = overtaken && differs ? record.annotation : null;
+    const differs = () =>
+      JSON.stringify(record.annotation?.boxes) !== JSON.stringify(annotation.boxes);
+    const loser = overtaken && differs() ? record.annotation : null;
     return {
       ...record,
       annotation,

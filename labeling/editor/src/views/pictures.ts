@@ -2,6 +2,7 @@
 
 import * as THREE from "three";
 import { isProposal } from "../actions/tracks";
+import type { Cloud } from "../clouds";
 import { betweenFrames } from "../core/motion";
 import type { Box } from "../core/types";
 import type { Editor } from "../editor";
@@ -19,8 +20,7 @@ export class Pictures {
   readonly boxes = new BoxBatch();
   private readonly body = new BoxBody();
   private readonly clouds = new THREE.Group();
-  private lastBoxes: readonly Box[] | null = null;
-  private colored: { boxes: readonly Box[]; frame: number } | null = null;
+  private colored: { boxes: readonly Box[]; cloud: Cloud } | null = null;
 
   constructor(private readonly editor: Editor) {}
 
@@ -109,16 +109,14 @@ export class Pictures {
 
   /** Give the points inside boxes the colour of their category. */
   private colorByClass(): void {
-    const { cloud, shown, model, clip } = this.editor;
+    const { cloud, shown, clip } = this.editor;
     if (cloud === null) return;
     const same =
-      this.colored?.frame === model.frame &&
-      this.lastBoxes !== null &&
+      this.colored?.cloud === cloud &&
       this.colored.boxes.length === shown.length &&
       this.colored.boxes.every((box, i) => box === shown[i]);
     if (same) return;
-    this.colored = { boxes: shown, frame: model.frame };
-    this.lastBoxes = shown;
+    this.colored = { boxes: shown, cloud };
     cloud.drawn.setKinds((kinds) => {
       kinds.fill(0);
       for (const box of shown) {
