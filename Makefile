@@ -36,14 +36,14 @@ dev: $(READY) ## Dagster's web pages and daemon on 127.0.0.1:3000, sensors runni
 serve: $(READY) ## The champion behind an HTTP endpoint on 127.0.0.1:8008
 	@$(BIN)/starloop serve
 
-check: $(READY) ## Format, lint, types, import contracts, fast unit tests
+check: oracle ## Format, lint, types, import contracts, fast unit tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/pytest -q -n 2
 
-test: oracle editor editor-test check ## Everything: checks, unit, slow, integration and end-to-end tests
+test: editor editor-test check ## Everything: checks, unit, slow, integration and end-to-end tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "slow or integration or e2e"
 
 format: $(READY) ## Format the code
@@ -53,7 +53,7 @@ format: $(READY) ## Format the code
 oracle: $(VENV)/.oracle ## Official devkits and clients that tests compare with
 
 $(VENV)/.oracle: $(READY)
-	@$(PIP) install -c constraints.txt -e '.[oracle,ray]' --no-build-isolation
+	@$(PIP) install -c constraints.txt -e '.[oracle,ray,rerun]' --no-build-isolation
 	@$(PIP) install -c constraints.txt --no-deps nuscenes-devkit==1.2.0 vcd==6.0.3 av2==0.3.6
 	@$(PIP) install --no-deps --upgrade --target $(VENV)/oracles av2==0.2.1
 	@touch $@
@@ -61,7 +61,7 @@ $(VENV)/.oracle: $(READY)
 peers: $(VENV)/.peers ## The libraries that benchmarks and some tests compare with (1.4 GB)
 
 $(VENV)/.peers: $(VENV)/.oracle
-	@$(PIP) install -c constraints.txt -e '.[bench,rerun]' --no-build-isolation
+	@$(PIP) install -c constraints.txt -e '.[bench]' --no-build-isolation
 	@touch $@
 
 bench: peers ## Print our figures beside named peers', measured interleaved in this run

@@ -27,6 +27,7 @@ from storage.sweeps import SweepFile
 _LOG = logging.getLogger(__name__)
 _BATCH: Final = 16
 _IMPORT_ATTEMPTS: Final = 3
+_LOOKS: Final = 4  # for a project that goes while it is looked for
 
 
 class LabelStudioBackend:
@@ -202,11 +203,12 @@ class LabelStudioBackend:
 
     def _listed(self, recording: str) -> dict[str, list[TaskRow]]:
         """Return the tasks of a recording; look for the project again if it has gone."""
-        try:
-            return self.project.tasks_of(recording)
-        except GoneError:
-            self._opened = None
-            return self.project.tasks_of(recording)
+        for _ in range(_LOOKS):
+            try:
+                return self.project.tasks_of(recording)
+            except GoneError:  # racing clients can remove what was found a moment ago
+                self._opened = None
+        return self.project.tasks_of(recording)
 
     def _payload(self, task: LabelTask) -> dict[str, Any]:
         """Upload the picture of a task and return what to import."""

@@ -114,14 +114,23 @@ class Project:
         return cls(server, found, title)
 
     def tasks_of(self, recording: str) -> dict[str, list[TaskRow]]:
-        """Return the tasks of one recording by Starloop's task id, oldest first."""
+        """Return the tasks of one recording by Starloop's task id, oldest first.
+
+        Raises:
+            GoneError: if the project that takes new tasks was deleted: open it again.
+        """
         rows: dict[str, list[TaskRow]] = {}
         query = _recording_query(recording)
         params = {"fields": "all", "include": _LISTED, "query": query}
         for number in self._project_ids:
             listing = self._server.pages("/api/tasks/", "tasks", {**params, "project": number})
-            for item in listing:
-                row = _task_row(item)
+            try:
+                found = [_task_row(item) for item in listing]
+            except GoneError:  # a racing client removes empty projects of the same title
+                if number == self.project_id:
+                    raise
+                continue
+            for row in found:
                 rows.setdefault(row.task_id, []).append(row)
         return {task_id: sorted(same, key=lambda row: row.number) for task_id, same in rows.items()}
 

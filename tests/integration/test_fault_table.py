@@ -123,7 +123,7 @@ def test_slow_storage_holds_up_no_step(lab: Lab, calm: Outcome) -> None:
 
 
 def test_without_storage_everything_is_safe_before_it_stops(lab: Lab, calm: Outcome) -> None:
-    limits = {"storage_patience_s": 1.0}
+    limits = {"storage_patience_s": 0.1}
     away = lab.run("away", "storage:3", limits=limits)
     assert away.code == 75, away.log
     assert away.faults()[-1]["kind"] == "storage"

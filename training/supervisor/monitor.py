@@ -105,10 +105,11 @@ class Monitor:
         control = self._board.control[0]
         away_s = (time.monotonic_ns() - int(control["safe_ns"])) / 1e9
         failures = int(control["persist_failures"])
-        quiet_s = _AWAY_S if failures else _STORAGE_NEWS_S
+        patience_s = self._options.limits.storage_patience_s
+        quiet_s = min(_AWAY_S, patience_s) if failures else _STORAGE_NEWS_S
         if not control["safe_ns"] or away_s < quiet_s:
             return None
-        over = away_s >= self._options.limits.storage_patience_s
+        over = away_s >= patience_s
         if not over and time.monotonic() - self._told_storage < _STORAGE_NEWS_S:
             return None
         self._told_storage = time.monotonic()

@@ -17,6 +17,7 @@ _LOG: Final = logging.getLogger(__name__)
 _POLL_S: Final = 0.02
 _FIRST_RETRY_S: Final = 0.2
 _LAST_RETRY_S: Final = 5.0
+_FINAL_RETRY_S: Final = 1.0
 _SLOW_WRITE_S: Final = 1.0
 
 
@@ -65,8 +66,9 @@ def persist(
 
 def _rest(control: object, seconds: float) -> None:
     """Wait before another try; a final write does not wait long."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not (control["final"] and seconds > 1):  # type: ignore[index]
+    now = time.monotonic()
+    end, final_end = now + seconds, now + min(seconds, _FINAL_RETRY_S)
+    while time.monotonic() < (final_end if control["final"] else end):  # type: ignore[index]
         time.sleep(_POLL_S)
 
 
