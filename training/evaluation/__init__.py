@@ -4,7 +4,7 @@ from training.evaluation.argoverse import ArgoverseEvaluation, ArgoverseScore, e
 from training.evaluation.bootstrap import Comparison, Delta, compare
 from training.evaluation.matching import EvalFrame, Region
 from training.evaluation.metrics import CategoryScore, Evaluation, evaluate
-from training.evaluation.resampling import Interval
+from training.evaluation.resampling import Interval, share_not_better
 from training.evaluation.slices import score_slices
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "evaluate",
     "evaluate_argoverse",
     "score_slices",
+    "share_not_better",
 ]

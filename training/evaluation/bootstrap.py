@@ -11,7 +11,7 @@ import numpy as np
 from scene.errors import DataError
 from scene.types import Float64
 from training.evaluation.metrics import Evaluation
-from training.evaluation.resampling import group_weights, interval, mean_known
+from training.evaluation.resampling import group_weights, interval, mean_known, share_not_better
 from training.evaluation.scoring import detection_score, sample_categories
 
 
@@ -25,6 +25,9 @@ class Delta:
         low, high: paired 95 % interval of after minus before; NaN where fewer than two groups
             hold truth.
         num_boxes: truth boxes behind it.
+        not_better: share of the resamples in which after is at most before; NaN as the interval.
+            Below 0.025 both ends of a plain percentile interval lie above zero; the interval here
+            is wider, because there are few groups.
     """
 
     category: str
@@ -33,6 +36,7 @@ class Delta:
     low: float
     high: float
     num_boxes: int
+    not_better: float = float("nan")
 
     @property
     def value(self) -> float:
@@ -51,7 +55,9 @@ class Delta:
             float("nan") if row[name] is None else float(row[name])
             for name in ("before", "after", "low", "high")
         )
-        return cls(row["category"], before, after, low, high, row["num_boxes"])
+        share = row.get("not_better")  # comparisons made before there was one have none
+        not_better = float("nan") if share is None else float(share)
+        return cls(row["category"], before, after, low, high, row["num_boxes"], not_better)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +144,12 @@ def compare(
 
 def _delta(name: str, old: Float64, new: Float64, num_boxes: int, num_groups: int) -> Delta:
     change = interval(new - old, num_groups)
-    return Delta(name, float(old[0]), float(new[0]), change.low, change.high, num_boxes)
+    return Delta(
+        category=name,
+        before=float(old[0]),
+        after=float(new[0]),
+        low=change.low,
+        high=change.high,
+        num_boxes=num_boxes,
+        not_better=share_not_better(new - old, num_groups),
+    )

@@ -86,6 +86,23 @@ def interval(samples: Float64, num_groups: int) -> Interval:
     return Interval(value, float(low), float(high))
 
 
+def share_not_better(changes: Float64, num_groups: int) -> float:
+    """Return the share of resamples in which a candidate is not better: its change is at most 0.
+
+    A small share says that the candidate is better whichever recordings one happens to have: it
+    reads like a one-sided p-value, without the claim of one, and with few groups it is too small.
+
+    Args:
+        changes: (1 + R,) candidate minus champion, larger is better; the first is the estimate.
+            NaN where a resample holds no truth; those are left out.
+        num_groups: groups that hold truth; below two the share is NaN.
+    """
+    known = changes[1:][np.isfinite(changes[1:])]
+    if num_groups < 2 or len(known) == 0:
+        return float("nan")
+    return float(np.mean(known <= 0.0))
+
+
 def mean_known(values: Float64, axis: int = 0) -> Float64:
     """Return the mean over an axis without NaN; NaN where all are NaN."""
     known = np.isfinite(values)

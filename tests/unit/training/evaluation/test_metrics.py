@@ -11,9 +11,17 @@ import pytest
 from scene.box import Boxes
 from scene.errors import ConfigError, DataError, FormatError
 from tests.support.detections import random_frames, with_score
-from training.evaluation import EvalFrame, Evaluation, Region, compare, evaluate, score_slices
+from training.evaluation import (
+    Delta,
+    EvalFrame,
+    Evaluation,
+    Region,
+    compare,
+    evaluate,
+    score_slices,
+)
 from training.evaluation.matching import pool_frames
-from training.evaluation.resampling import group_weights, interval
+from training.evaluation.resampling import group_weights, interval, share_not_better
 
 BOTH = ["car", "pedestrian"]
 
@@ -198,11 +206,37 @@ def test_comparison_sees_a_drop_of_one_category_only():
     car, pedestrian = change.classes
     assert change.per_class == {"car": car, "pedestrian": pedestrian}
     assert car.value == car.low == car.high == 0.0
+    assert car.not_better == 1.0  # the same boxes are not better
     assert pedestrian.after == 0.0
+    assert pedestrian.not_better == 1.0
     assert pedestrian.high < 0
     row = change.to_dict()["classes"][1]
-    assert set(row) == {"category", "before", "after", "value", "low", "high", "num_boxes"}
+    assert set(row) == {
+        "category", "before", "after", "value", "low", "high", "num_boxes", "not_better"
+    }  # fmt: skip
     assert type(change).from_dict(json.loads(json.dumps(change.to_dict()))) == change
+
+
+def test_share_of_resamples_without_improvement():
+    changes = np.array([0.02, 0.03, -0.01, 0.0, 0.04, np.nan])
+    assert share_not_better(changes, 5) == 0.5  # two of four known ones; no change is no better
+    assert np.isnan(share_not_better(changes, 1))
+    assert np.isnan(share_not_better(np.array([0.1, np.nan]), 5))
+    frames = random_frames(8, 60, ["car"], groups=15)
+    fewer = [replace(f, predictions=f.predictions.take(np.arange(len(f.predictions)) != 0))
+             if i % 6 == 0 else f for i, f in enumerate(frames)]  # fmt: skip
+    worse, better = evaluate(fewer, ["car"]), evaluate(frames, ["car"])
+    up, down = compare(worse, better).mean_ap, compare(better, worse).mean_ap
+    assert up.value > 0
+    assert up.not_better < 0.05
+    assert down.not_better > 0.95
+
+
+def test_a_comparison_of_before_there_was_a_share_can_be_read():
+    frames = random_frames(9, 8, ["car"])
+    row = compare(evaluate(frames, ["car"]), evaluate(frames, ["car"])).mean_ap.to_dict()
+    del row["not_better"]
+    assert np.isnan(Delta.from_dict(row).not_better)
 
 
 def test_comparison_refuses_other_frames_or_categories():
