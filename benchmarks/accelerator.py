@@ -116,7 +116,7 @@ def _measure(
     figures["peak_dtype"] = "bfloat16" if device.type != "cpu" else "float32"
     batches = Batches(frames, config, threads=threads, depth=4)
     raw = [batches.batch(step) for step in range(_RESIDENT)]
-    figures["points_per_frame"] = sum(len(b.points) for b in raw) / len(raw) / config.batch_size
+    figures["points_per_frame"] = sum(b.num_points for b in raw) / len(raw) / config.batch_size
     figures["gflop_per_sample"] = _flops(raw[0], config, device) / config.batch_size / 1e9
     trainer = Trainer(config, device)
     _say("compiling and warming up")

@@ -1,14 +1,18 @@
-"""How accurate detectors get on the same frames for the same time, with intervals and pictures.
+r"""How accurate detectors get on the same frames for the same time, with intervals and pictures.
 
     python -m benchmarks.accuracy --data packed-real --out out --minutes 4 small pandaset
     python -m benchmarks.accuracy --data packed-fleet/store --out out --minutes 3 small
     python -m benchmarks.accuracy --data packed-fleet/store --out out --minutes 20 fleet
+    python -m benchmarks.accuracy --data packed-real --out out \
+        --against one/small/predictions.parquet two/pandaset/predictions.parquet
 
 Each recipe is trained from scratch for `--minutes` (or `--iterations`) on the ground of the small
 recipe, and evaluated on the held-out frames with the metric of nuScenes. Minutes are those of the
 clock on an accelerator and of processor time on a processor, so that a busy machine takes longer
-and changes nothing else. A table goes to the terminal and to `accuracy.json`, pictures of a few
-held-out frames to `<recipe>/`. Make the folder with `benchmarks.accuracy_data`.
+and changes nothing else. A table goes to the terminal and to `accuracy.json`; what was found in
+the held-out frames and pictures of a few of them go to `<recipe>/`. `--against` reads what was
+found in earlier runs, on other machines too, and compares the same frames; without a recipe nothing
+is trained. Make the folder with `benchmarks.accuracy_data`.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +32,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from benchmarks.accuracy_data import open_packed
+from benchmarks.accuracy_results import (
+    HeldOut,
+    Result,
+    Training,
+    describe,
+    differences,
+    table_of,
+)
 from scene.box import Boxes
-from scene.taxonomy import CATEGORIES
 from training.config import TrainConfig
 from training.data import Batches, TrainFrame, load_frames
 from training.device import choose_device, describe_device, set_threads
-from training.evaluation import EvalFrame, Evaluation, Interval, Region, compare, evaluate
 from training.frames import num_point_columns
 from training.loop import Trainer
 from training.predict import Predictor
@@ -40,31 +51,7 @@ from training.recipes import RECIPES, recipe
 
 _WARM_STEPS: Final = 6  # the first steps compile and choose kernels; they say nothing of the speed
 _TIMED_STEPS: Final = 10
-_GROUP_NS: Final = 1_000_000_000  # frames of one second of a drive stand or fall together
 _PICTURES: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One recipe on the held-out frames.
-
-    Attributes:
-        name: of the recipe.
-        config: as it was trained.
-        evaluation: on the held-out frames.
-        predictions: one a held-out frame.
-        seconds: of the training, by the clock.
-        cpu_seconds: of the training, of all threads.
-        loss: at the end, mean of ten steps.
-    """
-
-    name: str
-    config: TrainConfig
-    evaluation: Evaluation
-    predictions: list[Boxes]
-    seconds: float
-    cpu_seconds: float
-    loss: float
 
 
 def config_for(name: str, categories: tuple[str, ...]) -> TrainConfig:
@@ -129,13 +116,18 @@ def train_recipe(
 
 
 def run(
-    name: str, data: Path, out: Path, minutes: float, iterations: int, *, eager: bool
+    name: str,
+    data: Path,
+    held_out: HeldOut,
+    out: Path,
+    minutes: float,
+    iterations: int,
+    *,
+    eager: bool,
 ) -> Result:
-    """Train one recipe on a packed folder and evaluate it."""
+    """Train one recipe on a packed folder, keep what it finds in the held-out frames, score it."""
     store, manifest = open_packed(data)
-    present = set(manifest.boxes["category"].to_pylist())
-    categories = tuple(c.name for c in CATEGORIES if c.name in present)
-    config = config_for(name, categories)
+    config = config_for(name, held_out.categories)
     if iterations:
         config = replace(config, iterations=iterations)
     device = choose_device()
@@ -143,27 +135,24 @@ def run(
     config = replace(config, compile=compiled)
     set_threads(config, device)
     frames = load_frames(store, manifest, config, ("train",))
-    held_out = load_frames(store, manifest, config, ("test",))
-    print(f"{name}: {len(frames)} frames to train on, {len(held_out)} held out", flush=True)
+    looked_at = load_frames(store, manifest, config, ("test",))
+    print(f"{name}: {len(frames)} frames to train on, {len(looked_at)} held out", flush=True)
     predictor, config, spent, loss = train_recipe(
         config, frames, device, 0.0 if iterations else minutes, out / name
     )
-    predictions = [predictor(frame.points) for frame in held_out]
-    evaluation = evaluate(
-        [
-            EvalFrame(frame.frame_id, _group(frame), frame.boxes, found)
-            for frame, found in zip(held_out, predictions, strict=True)
-        ],
-        categories,
-        region=Region(config.x_min_m, config.x_max_m, config.y_min_m, config.y_max_m),
+    predictions = [predictor(frame.points) for frame in looked_at]
+    held_out.save(name, predictions, out / name / "predictions.parquet")
+    result = Result(
+        name, held_out.evaluate(predictions), predictions, Training(config, *spent, loss)
     )
-    draw(name, config, held_out, predictions, out / name)
-    return Result(name, config, evaluation, predictions, *spent, loss)
-
-
-def _group(frame: TrainFrame) -> str:
-    recording, time_ns = frame.frame_id.rsplit("@", 1)
-    return f"{recording}@{int(time_ns) // _GROUP_NS}"
+    print(
+        f"{name}: {config.iterations} steps of {config.batch_size} frames in {spent[0]:.0f} s "
+        f"({spent[1]:.0f} s of processors) on {describe_device(device)}, last loss {loss:.3f}\n"
+        + table_of([result]),
+        flush=True,
+    )
+    draw(name, config, looked_at, predictions, out / name)
+    return result
 
 
 def draw(
@@ -187,80 +176,50 @@ def draw(
         (out / f"{number:03d}.png").write_bytes(png)
 
 
-def table(results: Sequence[Result]) -> str:
-    """Return the AP of every recipe by category, with 95 % intervals, as Markdown."""
-    lines = [
-        "| category | truth | " + " | ".join(result.name for result in results) + " |",
-        "| --- | --- |" + " --- |" * len(results),
-    ]
-    first = results[0].evaluation
-    for score in first.classes:
-        if score.num_boxes:
-            cells = [_cell(result.evaluation.of(score.category).ap) for result in results]
-            lines.append(f"| {score.category} | {score.num_boxes} | " + " | ".join(cells) + " |")
-    total = sum(score.num_boxes for score in first.classes)
-    cells = [_cell(result.evaluation.mean_ap) for result in results]
-    lines.append(f"| mAP | {total} | " + " | ".join(cells) + " |")
-    cells = [_cell(result.evaluation.nds) for result in results]
-    return "\n".join([*lines, "| NDS | | " + " | ".join(cells) + " |"])
-
-
-def _cell(value: Interval) -> str:
-    text = f"{value.value:.3f}"
-    known = value.low == value.low  # NaN where one group says nothing about others
-    return f"{text} ({value.low:.3f} to {value.high:.3f})" if known else text
-
-
-def describe(result: Result, device: str) -> dict[str, Any]:
-    """Return what was trained and how it scored, as plain values."""
-    return {
-        "recipe": result.name,
-        "device": device,
-        "train_seconds": round(result.seconds, 1),
-        "train_cpu_seconds": round(result.cpu_seconds, 1),
-        "iterations": result.config.iterations,
-        "batch_size": result.config.batch_size,
-        "final_loss": result.loss,
-        "config": result.config.to_dict(),
-        "evaluation": result.evaluation.to_dict(),
-    }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, evaluate, print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    parser.add_argument("recipes", nargs="+", choices=list(RECIPES))
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Train, evaluate, print; return what `accuracy.json` holds."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipes", nargs="*", metavar="recipe", help=", ".join(RECIPES))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--iterations", type=int, default=0, help="instead of --minutes")
     parser.add_argument("--eager", action="store_true", help="do not compile on an accelerator")
+    parser.add_argument(
+        "--against", type=Path, nargs="+", default=[], help="predictions.parquet of other runs"
+    )
     chosen = parser.parse_args(arguments)
+    if unknown := set(chosen.recipes) - set(RECIPES):
+        parser.error(f"no recipe is called {', '.join(sorted(unknown))}")
+    if not chosen.recipes and not chosen.against:
+        parser.error("name a recipe to train, or predictions to compare with --against")
+    held_out = HeldOut.load(*open_packed(chosen.data))
+    results = [held_out.read(path) for path in chosen.against]
+    results += [
+        run(
+            name, chosen.data, held_out, chosen.out, chosen.minutes, chosen.iterations,
+            eager=chosen.eager,
+        )
+        for name in chosen.recipes
+    ]  # fmt: skip
     device = describe_device(choose_device())
-    results = []
-    for name in chosen.recipes:
-        result = run(
-            name, chosen.data, chosen.out, chosen.minutes, chosen.iterations, eager=chosen.eager
-        )
-        results.append(result)
-        print(
-            f"{name}: {result.config.iterations} steps of {result.config.batch_size} frames in "
-            f"{result.seconds:.0f} s ({result.cpu_seconds:.0f} s of processors) on {device}, "
-            f"last loss {result.loss:.3f}",
-            flush=True,
-        )
-    print(table(results))
-    report = {"table": table(results), "runs": [describe(result, device) for result in results]}
-    if len(results) == 2:
-        difference = compare(results[0].evaluation, results[1].evaluation)
-        change = difference.mean_ap
-        print(
-            f"mAP {results[1].name} minus {results[0].name}: {change.value:+.3f} "
-            f"({change.low:+.3f} to {change.high:+.3f}, paired)"
-        )
-        report["difference"] = difference.to_dict()
+    report: dict[str, Any] = {
+        "table": table_of(results), "runs": [describe(result, device) for result in results],
+        "differences": [],
+    }  # fmt: skip
+    if len(results) > 1:
+        print(report["table"])
+    for one, other in pairwise(results):
+        text, values = differences(one, other)
+        print(text)
+        report["differences"].append(values)
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "accuracy.json").write_text(json.dumps(report, indent=1))
+    return report
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Final
 
 from training.config import TrainConfig
 
-RECIPE: Final = "pillar-histogram-centerpoint-4"
+RECIPE: Final = "pillar-histogram-centerpoint-5"
 """Changes when the network or the loop changes, so that an old model is not taken for a new one."""
 
 

@@ -7,19 +7,13 @@ import torch  # noqa: TID253
 from scene.box import Boxes, points_in_boxes
 from scene.pose import wrap_angle
 from scene.taxonomy import CATEGORY
+from tests.support import plain_batch
 from tests.support.devices import DEVICES, open_device
 from tests.support.tiny_scenes import make_scene
 from training import config as recipes
 from training.augment import ObjectBank, mirror, turn_and_scale
-from training.device_batch import (
-    clear_places,
-    draw_sample,
-    join_samples,
-    join_targets,
-    move_objects,
-    vary,
-    vary_and_aim,
-)
+from training.device_batch import draw_sample, join_samples, join_targets, vary_and_aim
+from training.device_points import Points, vary_boxes, vary_points
 from training.device_targets import aim
 from training.targets import make_targets, usual_sizes
 
@@ -58,14 +52,16 @@ def test_variation_equals_the_numpy_one_in_float64(name, mirrored):
     shift = np.array([0.3, -0.2, 0.1])
     batch = join_samples([draw_sample(points, boxes, PLAIN, np.random.default_rng(0), None)], PLAIN)
     draws = torch.tensor([[mirrored, 2.1, 1.04, *shift]], dtype=torch.float32, device=device)
-    found, placed = vary(
-        torch.from_numpy(points).to(device),
-        torch.zeros(len(points), dtype=torch.int64, device=device),
-        torch.from_numpy(batch.boxes).to(device),
+    found = vary_points(
+        Points(
+            list(torch.from_numpy(points).to(device).unbind(1)),
+            torch.zeros(len(points), dtype=torch.int64, device=device),
+        ),
         draws,
         torch.ones(1, device=device),
     )
-    placed = placed[0].cpu().numpy()
+    placed = vary_boxes(torch.from_numpy(batch.boxes).to(device), draws)
+    placed = placed[0, : len(boxes)].cpu().numpy()
     np.testing.assert_allclose(found[:, :3].cpu(), moved[:, :3] + shift, atol=3e-5)
     np.testing.assert_allclose(placed[:, :3], turned.center_xyz_m + shift, atol=2e-5)
     np.testing.assert_allclose(placed[:, 3:6], turned.size_lwh_m, atol=1e-5)
@@ -116,30 +112,85 @@ def test_targets_equal_the_numpy_ones(name):
     assert torch.isnan(found.codes.cpu()[real][:, 8:]).any()
 
 
+def crowd(seed):
+    """A scene full of objects, turned so that some lie at the seam of the azimuth."""
+    scene = make_scene(seed, {"car": 9, "pedestrian": 12, "": 3}, x_m=(-20.0, 20.0), columns=270)
+    return turn_and_scale(*scene, 0.7 * seed, 1.0)
+
+
 @pytest.mark.parametrize("name", DEVICES)
-def test_moved_objects_take_their_points_along(name):
+@pytest.mark.parametrize("num_sweeps", [1, 2])
+def test_pasting_and_moving_are_those_of_a_plain_loop_in_float64(name, num_sweeps):
     device = open_device(name)
-    points, boxes = make_scene(6)
-    sample = draw_sample(points, boxes, PLAIN, np.random.default_rng(0), None)
-    rng = np.random.default_rng(1)
-    moves = rng.uniform(-0.3, 0.3, (1, len(boxes), 3)).astype(np.float32)
-    moved, placed = move_objects(
-        torch.from_numpy(points).to(device),
-        torch.from_numpy(sample.boxes[None]).to(device),
-        torch.from_numpy(sample.labels[None]).to(device),
-        torch.from_numpy(moves).to(device),
-        [slice(0, len(points))],
-    )
-    placed = placed[0].cpu().numpy()
-    changed = np.abs(placed - sample.boxes).max(axis=1) > 0.01
-    assert changed.sum() >= 3
-    before = points_in_boxes(points[:, :3], boxes, 0.03)
-    after = points_in_boxes(moved[:, :3].cpu().numpy(), to_boxes(placed, sample.labels), 0.031)
-    alone = before.sum(axis=0) == 1
-    assert (before & alone).sum() > 100
-    assert (after | ~(before & alone)).all()
-    outside = points_in_boxes(points[:, :3], boxes, 0.06).sum(axis=0) == 0
-    np.testing.assert_array_equal(moved.cpu().numpy()[outside], points[outside])
+    config = replace(
+        PLAIN, object_turn_rad=0.3, object_shift_m=0.4, paste=(("car", 4), ("pedestrian", 6)),
+        num_sweeps=num_sweeps,
+    )  # fmt: skip
+    scenes = [crowd(i) for i in range(4)]
+    if num_sweeps > 1:
+        scenes = [(np.pad(points, ((0, 0), (0, 1))), boxes) for points, boxes in scenes]
+    bank = ObjectBank.build(scenes, config)
+    rng = np.random.default_rng(4)
+    samples = [draw_sample(*scene, config, rng, bank) for scene in scenes]
+    batch = join_samples(samples, config)
+    points, frame, targets = vary_and_aim(batch, config, sizes_of(config, device), device)
+    points, frame = points.cpu().numpy(), frame.cpu().numpy()
+    assert (frame[batch.num_points :] == -1).all()
+    start = wrong = gone = gone_along = doubtful = 0
+    for number, sample in enumerate(samples):
+        values, boxes = (a.astype(np.float64) for a in (sample.points, sample.boxes))
+        cuts = sample.cuts.astype(np.float64)
+        low, away, high = (
+            plain_batch.cleared(values, cuts, owners(sample), boxes, sample.pasted, slack)
+            for slack in (-1e-5, 0.0, 1e-5)
+        )
+        expected, placed = plain_batch.moved(
+            np.concatenate([values, cuts]), boxes, sample.moves.astype(np.float64)
+        )
+        part = slice(start, start + len(expected))
+        stays, sure = (
+            np.pad(a, (0, len(cuts)), constant_values=True) for a in (~away, low == high)
+        )
+        doubtful += (~sure).sum()
+        found = frame[part] == number
+        assert (found | (frame[part] == -1)).all()
+        off = np.abs(points[part] - expected).max(axis=1) > 1e-4
+        wrong += ((found != stays) & sure).sum() + (off & found).sum()
+        gone, start = gone + away.sum(), part.stop
+        gone_along += (np.abs(expected[:, :2] - np.concatenate([values, cuts])[:, :2]) > 0).sum()
+        height = targets.codes.cpu().numpy().reshape(4, -1, 10)[number, : len(boxes), 6:8]
+        yaw = np.arctan2(height[:, 0], height[:, 1])
+        np.testing.assert_allclose(wrap_angle(yaw - placed[:, 6]), 0.0, atol=1e-5)
+    assert wrong <= 1  # a point on the very edge of a box that moves
+    assert doubtful < 0.2 * gone
+    assert gone > 200
+    assert gone_along > 500
+    assert sum(int(sample.pasted.sum()) for sample in samples) > 12
+
+
+def owners(sample):
+    """Tell whose each pasted point is: by the box it is in, which no other pasted one is near."""
+    boxes = sample.boxes.astype(np.float64)
+    hit = np.stack([plain_batch.inside(sample.cuts, box, 0.06) for box in boxes])
+    return np.where(sample.pasted[:, None], hit, False).argmax(axis=0)
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_what_has_no_room_stays_where_it_is(name):
+    device = open_device(name)
+    near = Boxes.make(
+        np.array([[8.0, 0, 1], [8.0, 2.2, 1], [20.0, 0, 1]]), np.tile([4.0, 2, 2], (3, 1)),
+        np.zeros(3), np.array(["car"] * 3), num_points=np.full(3, 9),
+    )  # fmt: skip
+    config = replace(PLAIN, object_turn_rad=0.3, object_shift_m=0.4)
+    points = np.array([[8, 0, 1, 0.5], [8.5, 2.2, 1, 0.5], [21, 0.2, 1, 0.5]], dtype=np.float32)
+    sample = draw_sample(points, near, config, np.random.default_rng(0), None)
+    batch = join_samples([sample], config)
+    found, frame, _ = vary_and_aim(batch, config, sizes_of(config, device), device)
+    found = found[:3].cpu().numpy()
+    np.testing.assert_allclose(found[:2], points[:2], atol=1e-5)
+    assert np.abs(found[2, :2] - points[2, :2]).max() > 0.01
+    assert (frame[:3] == 0).all()
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -152,20 +203,12 @@ def test_pasted_objects_clear_their_place_and_hide_what_is_behind(name):
         sample = draw_sample(points, boxes, PLAIN, np.random.default_rng(seed), bank)
         batch = join_samples([sample], PLAIN)
         pasted += int(sample.pasted.sum())
-        frame = clear_places(
-            *(
-                torch.from_numpy(a).to(device)
-                for a in (batch.points, batch.owner, batch.frame, batch.boxes)
-            ),
-            batch,
-        ).cpu()
+        frame = vary_and_aim(batch, PLAIN, sizes_of(PLAIN, device), device)[1].cpu().numpy()
+        own, cuts = frame[: len(points)], frame[len(points) : batch.num_points]
         added = to_boxes(sample.boxes[sample.pasted], sample.labels[sample.pasted])
-        kept = (frame.numpy() >= 0) & (sample.owner < 0)
-        assert not points_in_boxes(sample.points[kept, :3], added, 0.19).any()
-        assert (frame.numpy()[sample.owner >= 0] == 0).all()
-        gone = (frame.numpy() < 0).sum()
-        inside = points_in_boxes(sample.points[sample.owner < 0, :3], added, 0.2).any(axis=0).sum()
-        assert gone >= inside
+        assert not points_in_boxes(points[own == 0, :3], added, 0.19).any()
+        assert (cuts == 0).all()
+        assert (own < 0).sum() >= points_in_boxes(points[:, :3], added, 0.2).any(axis=0).sum()
         for i in range(len(added)):
             gap = np.hypot(*(boxes.center_xyz_m[:, :2] - added.center_xyz_m[i, :2]).T)
             assert (gap > np.hypot(*boxes.size_lwh_m[:, :2].T) / 2).all()
