@@ -8,7 +8,7 @@ plane is compressed with zstd. `lossless` keeps order and float bits instead. Ve
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,22 +29,19 @@ from storage.codec_envelope import (
 from storage.codec_fields import (
     Plane,
     Streams,
+    Uint32,
     byte_planes,
     difference_planes,
     integer_planes,
     meters,
 )
+from storage.codec_group import INTENSITY_LEVELS, pack
 
 DEFAULT_STEP_M: Final = 0.001
 
-_MAX_STEPS: Final = 1 << 30
-_INTENSITY_LEVELS: Final = 255
+_MAX_STEPS: Final = float(1 << 30)
 _SCRAMBLED_M: Final = 2.0
 _SHARED_TIME: Final = 4  # a table of times pays when so many points share one
-_SAMPLES: Final = 512
-
-Order = NDArray[np.uint32]
-_Integer = TypeVar("_Integer", bound=np.integer[Any])
 
 
 def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = False) -> bytes:
@@ -64,28 +61,15 @@ def encode(sweep: Sweep, *, step_m: float = DEFAULT_STEP_M, lossless: bool = Fal
         raise DataError(f"point codec: step_m must be positive, got {step_m}")
     if len(sweep) > MAX_POINTS:
         raise DataError(f"sweep {sweep.timestamp_ns}: {len(sweep)} points, at most {MAX_POINTS}")
-    if lossless:
-        _refuse(sweep, np.inf)
-        order = _as_is(len(sweep))
-        planes = [
-            plane
-            for column in (*sweep.points_ego_m.T, sweep.intensity)
-            for plane in byte_planes(np.ascontiguousarray(column).view(np.uint32))
-        ]
-        ring = _ring_numbers(sweep)
-    else:
-        sweep, order, ring, planes = _quantised(sweep, step_m)
     flags = LOSSLESS if lossless else 0
-    if ring is not None:
+    planes, times = _exact(sweep) if lossless else _quantised(sweep, step_m)
+    if sweep.ring is not None:
         flags |= HAS_RING
-        planes += integer_planes(ring)
-    time_step_ns = 1
-    if sweep.offset_ns.any():
-        times = _times(sweep, order)
+    if times is not None:
         flags |= HAS_TIME | (0 if times.step_ns else TIME_TABLE)
-        planes += times.planes
-        time_step_ns = times.step_ns
-    return seal(Header(flags, len(sweep), step_m, time_step_ns), planes)
+    if times is None:
+        return seal(Header(flags, len(sweep), step_m, 1), planes)
+    return seal(Header(flags, len(sweep), step_m, times.step_ns), [*planes, *times.planes])
 
 
 def decode(data: bytes, timestamp_ns: int) -> Sweep:
@@ -106,7 +90,7 @@ def decode(data: bytes, timestamp_ns: int) -> Sweep:
         points, intensity = np.ascontiguousarray(xyzi[:, :3]), np.ascontiguousarray(xyzi[:, 3])
     else:
         points = meters([fields.point_planes() for _ in range(3)], header.step_m)
-        intensity = fields.plane().astype(np.float32) / np.float32(_INTENSITY_LEVELS)
+        intensity = fields.plane().astype(np.float32) / np.float32(INTENSITY_LEVELS)
     ring = integers().astype(np.uint16) if header.has_ring else None
     offset_ns = np.zeros(header.num_points, dtype=np.int32)
     if header.has_table:
@@ -120,95 +104,61 @@ def decode(data: bytes, timestamp_ns: int) -> Sweep:
     return Sweep(timestamp_ns, points, intensity, offset_ns, ring)
 
 
-class _Quantised(NamedTuple):
-    """A sweep in steps.
+class _Times(NamedTuple):
+    """Times as planes; the step is 0 where they are rows of a table."""
 
-    Attributes:
-        sweep: the points, perhaps sorted.
-        order: (N,) which of them is at each place.
-        ring: (N,) their rings in that order.
-        planes: x, y, z and intensity.
-    """
-
-    sweep: Sweep
-    order: Order
-    ring: Order | None
+    step_ns: int
     planes: list[Plane]
 
 
-def _quantised(sweep: Sweep, step_m: float) -> _Quantised:
-    """Return the sweep in steps, in an order in which neighbours are close.
+def _exact(sweep: Sweep) -> tuple[list[Plane], _Times | None]:
+    """Return the planes of bits and rings as they are, and the times, if there are any.
+
+    Raises:
+        DataError: if a value is not finite or not within its range.
+    """
+    _refuse(sweep, np.inf)
+    planes = [
+        plane
+        for column in (*sweep.points_ego_m.T, sweep.intensity)
+        for plane in byte_planes(np.ascontiguousarray(column).view(np.uint32))
+    ]
+    if sweep.ring is not None:
+        planes += integer_planes(sweep.ring.astype(np.uint32))
+    table = _table_of_times(sweep)
+    if table is not None:
+        numbers = integer_planes(table.number)
+        return planes, _Times(0, [*difference_planes(table.times_ns), *numbers])
+    return planes, _steps_of_times(sweep.offset_ns) if _timed(sweep) else None
+
+
+def _quantised(sweep: Sweep, step_m: float) -> tuple[list[Plane], _Times | None]:
+    """Return the planes of the points and of their rings, and the times, if there are any.
 
     Files of spinning lidars are in firing order, so grouping by ring puts neighbours side by
     side. Where that leaves them far apart (a shuffled cloud), points are sorted by ring and
     azimuth first.
-    """
-    steps, level = _rounded(sweep, step_m)
-    order, ring, axes, bright = _grouped(sweep, steps, level)
-    if _is_scrambled(axes, step_m):
-        sweep = _sorted(sweep)
-        steps, bright = _rounded(sweep, step_m)
-        order, ring, axes = _as_is(len(sweep)), _ring_numbers(sweep), _axes(steps)
-    planes = [plane for axis in axes for plane in difference_planes(axis)]
-    return _Quantised(sweep, order, ring, [*planes, bright])
-
-
-def _rounded(sweep: Sweep, step_m: float) -> tuple[NDArray[np.int32], Plane]:
-    """Return (N, 3) coordinates in steps and (N,) levels of intensity.
 
     Raises:
-        DataError: if one cannot be stored.
+        DataError: if a value cannot be stored.
     """
-    from storage import codec_kernels
-
-    steps, level = np.empty((len(sweep), 3), np.int32), np.empty(len(sweep), np.uint8)
-    points = np.ascontiguousarray(sweep.points_ego_m).reshape(-1)
-    fits = codec_kernels.quantise(points, 1.0 / step_m, float(_MAX_STEPS), steps.reshape(-1))
-    bright = codec_kernels.levels(sweep.intensity, np.float32(_INTENSITY_LEVELS), level)
-    if not (fits and bright):
+    table = _table_of_times(sweep)
+    packed = pack(sweep, table and table.number, step_m, _MAX_STEPS)
+    if not packed.fits:
         _refuse(sweep, _MAX_STEPS * step_m)
-    return steps, level
-
-
-def _grouped(
-    sweep: Sweep, steps: NDArray[np.int32], level: Plane
-) -> tuple[Order, Order | None, NDArray[np.int32], Plane]:
-    """Return order, rings, (3, N) coordinates and intensities with equal rings together."""
-    from storage import codec_kernels
-
-    count = len(sweep)
-    if sweep.ring is None or not count:
-        return _as_is(count), _ring_numbers(sweep), _axes(steps), level
-    ends = np.zeros(int(sweep.ring.max()) + 1, np.uint32)
-    codec_kernels.count_rings(sweep.ring, ends)
-    order, ring = np.empty(count, np.uint32), np.empty(count, np.uint32)
-    axes, bright = np.empty((3, count), np.int32), np.empty(count, np.uint8)
-    codec_kernels.group(steps, level, sweep.ring, ends, order, axes, bright)
-    codec_kernels.fill_rings(ends, ring)
-    return order, ring, axes, bright
-
-
-def _as_is(count: int) -> Order:
-    return np.arange(count, dtype=np.uint32)
-
-
-def _ring_numbers(sweep: Sweep) -> Order | None:
-    return None if sweep.ring is None else sweep.ring.astype(np.uint32)
-
-
-def _axes(steps: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return (N, 3) coordinates as (3, N)."""
-    return np.ascontiguousarray(steps.T)
-
-
-def _is_scrambled(steps: NDArray[np.int32], step_m: float) -> bool:
-    """Return whether neighbours are usually meters apart, judged by samples, in x and y."""
-    from storage import codec_kernels
-
-    count = steps.shape[1]
-    stride = max(1, count // _SAMPLES)
-    far = codec_kernels.count_far(steps[0], steps[1], _SCRAMBLED_M / step_m, stride)
-    return far * 2 * stride > count
+    if packed.is_scrambled(_SCRAMBLED_M / step_m):
+        sweep = _sorted(sweep)
+        table = _table_of_times(sweep)
+        packed = pack(sweep, table and table.number, step_m, _MAX_STEPS)
+    planes, steps = packed.planes()
+    if sweep.ring is not None:
+        planes += packed.ring_planes()
+    if table is not None:
+        numbers = packed.number_planes(steps, table.number)
+        return planes, _Times(0, [*difference_planes(table.times_ns), *numbers])
+    if not _timed(sweep):
+        return planes, None
+    return planes, _steps_of_times(sweep.offset_ns[packed.order()])
 
 
 def _sorted(sweep: Sweep) -> Sweep:
@@ -224,40 +174,39 @@ def _sorted(sweep: Sweep) -> Sweep:
     )
 
 
-def _taken(values: NDArray[np.generic], order: Order, kind: type[_Integer]) -> NDArray[_Integer]:
-    """Return (N,) integers in their order, modulo what the type holds."""
-    from storage import codec_kernels
+class _Table(NamedTuple):
+    """Distinct times, and for each point the row of its own."""
 
-    taken = np.empty(len(values), kind)
-    codec_kernels.take(values, order, taken)
-    return taken
+    times_ns: NDArray[np.int32]
+    number: Uint32
 
 
-class _Times(NamedTuple):
-    """Times as planes; the step is 0 where they are rows of a table."""
-
-    step_ns: int
-    planes: list[Plane]
+def _timed(sweep: Sweep) -> bool:
+    return bool(sweep.offset_ns.any())
 
 
-def _times(sweep: Sweep, order: Order) -> _Times:
-    """Return the times as numbers of distinct times where many points share one, else as steps.
+def _table_of_times(sweep: Sweep) -> _Table | None:
+    """Return the distinct times where many points share one, None where they do not.
 
     A lidar fires a column at once, and every ring sees the same columns again.
     """
     from storage import codec_kernels
 
-    offset_ns = sweep.offset_ns
-    table = np.empty(len(offset_ns) // _SHARED_TIME, np.int32)
-    number = np.empty(len(offset_ns), np.uint32)
-    count = codec_kernels.number_times(offset_ns, table, number)
-    if count >= 0:
-        number = _taken(number, order, np.uint32)
-        return _Times(0, [*difference_planes(table[:count]), *integer_planes(number)])
-    ordered = _taken(offset_ns, order, np.int32)
-    step_ns = _time_step(ordered)
-    rest = np.empty(len(offset_ns), np.uint32)
-    codec_kernels.divide(ordered, step_ns, number, rest)
+    if not _timed(sweep):
+        return None
+    table = np.empty(len(sweep) // _SHARED_TIME, np.int32)
+    number = np.empty(len(sweep), np.uint32)
+    count = codec_kernels.number_times(sweep.offset_ns, table, number)
+    return _Table(table[:count], number) if count >= 0 else None
+
+
+def _steps_of_times(offset_ns: NDArray[np.int32]) -> _Times:
+    """Return times as multiples of the usual step, and rests."""
+    from storage import codec_kernels
+
+    step_ns = _time_step(offset_ns)
+    number, rest = np.empty((2, len(offset_ns)), np.uint32)
+    codec_kernels.divide(offset_ns, step_ns, number, rest)
     return _Times(step_ns, [*integer_planes(number), *integer_planes(rest)])
 
 

@@ -14,7 +14,7 @@ Plane = NDArray[np.uint8]
 Uint32 = NDArray[np.uint32]
 
 _ESCAPE: Final = 0xFFFF
-_SPARSE: Final = 4  # at most every so-manieth difference is an exception in a sparse field
+SPARSE: Final = 4  # at most every so-manieth difference is an exception in a sparse field
 
 
 def difference_planes(values: NDArray[np.integer[Any]]) -> list[Plane]:
@@ -36,18 +36,25 @@ def integer_planes(values: Uint32) -> list[Plane]:
     """Return the seven streams of (N,) integers most of which differ by the same from the last."""
     from storage import codec_kernels
 
-    room = len(values) // _SPARSE + 1
+    room = len(values) // SPARSE + 1
     positions, deltas = np.empty(room, np.uint32), np.empty(room, np.uint32)
     common, count = codec_kernels.exceptions(values, positions, deltas)
     nothing = np.empty(0, np.uint8)
     if count < 0:
         return [nothing, nothing, nothing, nothing, *difference_planes(values)]
-    usual = np.array([common], "<u4").view(np.uint8)
-    deltas, low, high = deltas[:count], np.empty(count, np.uint8), np.empty(count, np.uint8)
-    zeros = np.zeros(count, np.uint32)
+    return sparse_planes(int(common), positions[:count], deltas[:count])
+
+
+def sparse_planes(common: int, positions: Uint32, deltas: Uint32) -> list[Plane]:
+    """Return the seven streams of integers that differ by `common` but at (M,) positions."""
+    from storage import codec_kernels
+
+    low, high = np.empty(len(deltas), np.uint8), np.empty(len(deltas), np.uint8)
+    zeros = np.zeros(len(deltas), np.uint32)
     codec_kernels.zigzag_planes(deltas, zeros, low, high)
     escapes = _escapes(deltas, zeros, low, high)
-    return [usual, *difference_planes(positions[:count]), low, high, escapes]
+    usual = np.array([common], "<u4").view(np.uint8)
+    return [usual, *difference_planes(positions), low, high, escapes]
 
 
 def byte_planes(bits: Uint32) -> list[Plane]:

@@ -1,7 +1,7 @@
 """Inner loops of the point codec. Imported when first used: numba is slow to import.
 
-Loops that can be vectorised are kept apart from those that cannot: gathering points in their order
-is one, rounding them and splitting differences into byte planes are others.
+Loops that can be vectorised are kept apart from those that cannot. Those over grouped points are in
+`codec_group_kernels`.
 """
 
 from __future__ import annotations
@@ -18,66 +18,12 @@ _ROUND = 1.5 * 2.0**52  # adding and taking it away rounds a float64 to the near
 
 
 @numba.njit(cache=True, nogil=True)
-def count_rings(ring, starts):  # pragma: no cover - compiled
-    """Write where each ring begins when points are grouped by ring; `starts` must be zeros."""
-    for value in ring:
-        starts[value] += 1
-    total = 0
-    for i in range(len(starts)):
-        count = starts[i]
-        starts[i] = total
-        total += count
-
-
-@numba.njit(cache=True, nogil=True)
-def group(steps, level, ring, starts, order, axes, bright):  # pragma: no cover - compiled
-    """Write (N, 3) coordinates and (N,) levels grouped by ring, the order inside each kept.
-
-    One pass over the points as they came: they are read in a row and written to as many places as
-    there are rings, which caches hold, where gathering them by an order would miss.
-
-    Args:
-        steps: (N, 3) int32.
-        level: (N,) uint8.
-        ring: (N,) uint16.
-        starts: (R,) uint32, where each ring begins; holds where each ends afterwards.
-        order: (N,) uint32, to be written: which point is at each place.
-        axes: (3, N) int32, to be written.
-        bright: (N,) uint8, to be written.
-    """
-    x, y, z = axes
-    for i in range(len(ring)):
-        k = starts[ring[i]]
-        starts[ring[i]] = k + np.uint32(1)
-        order[k] = i
-        x[k], y[k], z[k] = steps[i, 0], steps[i, 1], steps[i, 2]
-        bright[k] = level[i]
-
-
-@numba.njit(cache=True, nogil=True)
 def fill_rings(ends, ring):  # pragma: no cover - compiled
-    """Write the (N,) uint32 rings of points that are grouped by ring; see `group`."""
+    """Write the (N,) uint32 rings of points that are grouped by ring."""
     start = np.uint32(0)
     for value in range(len(ends)):
         ring[start : ends[value]] = value
         start = ends[value]
-
-
-@numba.njit(cache=True, nogil=True)
-def take(values, order, taken):  # pragma: no cover - compiled
-    """Write (N,) values in their order."""
-    for k in range(len(order)):
-        taken[k] = values[order[k]]
-
-
-@numba.njit(cache=True, nogil=True)
-def count_far(x, y, limit, stride):  # pragma: no cover - compiled
-    """Return how many of every so-manieth pair of neighbours are further apart in x plus y."""
-    far = 0
-    for i in range(0, len(x) - 1, stride):
-        gap = abs(np.int64(x[i + 1]) - x[i]) + abs(np.int64(y[i + 1]) - y[i])
-        far += gap >= limit
-    return far
 
 
 @numba.njit(cache=True, nogil=True)
