@@ -34,7 +34,7 @@ from training.job import Job
 ROOT: Final = Path(__file__).resolve().parents[1]
 WORKERS: Final = 2
 EXCHANGE_TIMEOUT_S: Final = 10.0  # torchrun sees a hang by nothing else
-CHECKPOINT_EVERY: Final = 10
+CHECKPOINT_EVERY: Final = 25
 LONG_S, SHORT_S = 100.0, 45.0
 LIMIT_S: Final = 420.0
 CONFIG: Final = replace(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from training import recipes
 from training.job import Job
 from training.process import StopRequest, die_with_parent
 from training.report import LogReporter
@@ -28,7 +29,7 @@ from training.supervisor.supervise import supervise
 
 def main() -> None:
     """Answer lines until there are no more."""
-    preload()
+    preload(recipes.small())
     for line in sys.stdin:
         order = json.loads(line)
         parent = os.getpid()

@@ -33,7 +33,7 @@ class Patience:
 
     setup_s: float = 120.0
     first_s: float = 120.0
-    least_s: float = 1.0
+    least_s: float = 0.95
     data_factor: float = 10.0
     save_s: float = 600.0
 

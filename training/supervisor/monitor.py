@@ -18,7 +18,7 @@ from training.supervisor.hangs import find_hang, find_straggler
 from training.supervisor.options import Options
 from training.supervisor.policy import Fault, Kind
 
-TICK_S: Final = 0.1
+TICK_S: Final = 0.25  # exits and limits are waited for exactly, whatever this is
 _LEAST_TICK_S: Final = 0.005
 _SLOW_LOOK_S: Final = 0.5
 _AWAY_S: Final = 1.0

@@ -22,7 +22,7 @@ class Options:
         replay_every: steps between two that are done again on another worker and compared; 0
             for never.
         snapshot_every: steps between snapshots in memory; 0 chooses it so that they hold up a step
-            by 1 % at most on the average.
+            by 2 % at most on the average.
         trace: file that steps and faults are appended to, or None.
         export: whether to write the model at the end; else the last checkpoint stays.
         limits: when patience with faults ends.

@@ -14,7 +14,7 @@ from training.supervisor.board import Board
 from training.supervisor.snapshot import Snapshots
 
 _LOG: Final = logging.getLogger(__name__)
-_POLL_S: Final = 0.02
+_POLL_S: Final = 0.1
 _FIRST_RETRY_S: Final = 0.2
 _LAST_RETRY_S: Final = 5.0
 _FINAL_RETRY_S: Final = 1.0

@@ -8,13 +8,20 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from scene.box import Boxes
 from scene.errors import ConfigError, DataError, StoreError
+from scene.taxonomy import CATEGORY
 from storage.local import LocalStore
 from storage.open import open_store
 from storage.store import ObjectStore
 from training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from training.config import TrainConfig
+from training.data import Batches
 from training.device import choose_device, set_threads
 from training.exits import exit_code_of
+from training.frames import TrainFrame, num_point_columns
 from training.job import Job
 from training.loop import Trainer
 from training.make import Material, describe_task, finish, load_material, make_trainer
@@ -24,13 +31,24 @@ from training.supervisor.snapshot import Snapshots, room_for
 _TOLD: Final = "prepared.json"
 
 
-def preload() -> None:
-    """Import what torch imports only when first used, so that no child has to."""
+def preload(config: TrainConfig) -> None:
+    """Have done, once, what torch and numba do when first used: in every child it takes a second.
+
+    Args:
+        config: of the training; a batch is made of a frame with nothing in it but one object.
+    """
     import torch
     import torch.distributed
 
     weight = torch.nn.Parameter(torch.zeros(1))
     torch.optim.AdamW([weight], fused=True)
+    size = CATEGORY[config.categories[0]].size_lwh_m
+    boxes = Boxes.make(
+        np.array([[10.0, 0.0, 0.5]]), np.array([size]), np.zeros(1), config.categories[:1]
+    )
+    points = np.zeros((1, num_point_columns(config)), dtype=np.float32)
+    frame = TrainFrame("preload", points, boxes)
+    Batches([frame], config).batch(0)
 
 
 def prepare(job: Job, folder: Path, material_file: int, snapshot_file: int) -> int:

@@ -39,6 +39,7 @@ from training.trace import Trace
 _TRIES: Final = 3
 _LAST_CHECKPOINT_S: Final = 30.0
 _LAST_TRIES: Final = 6  # of the final write, before it goes to this machine's disk
+_GENTLE: Final = 10
 _SHOWN: Final = 1500  # characters of a fault's detail in the log
 
 
@@ -84,7 +85,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run everything; return the exit code."""
-        preload()
+        preload(self._job.config)
         try:
             code = self._prepare()
             if code == 0:
@@ -277,14 +278,13 @@ class Supervisor:
 
     def _fork_persister(self) -> Child:
         job, board, snapshots = self._job, self._board, self._snapshots
-        return fork(
-            "persister",
-            lambda: persist(
-                board, snapshots, lambda: open_store(job.store), job.model_id,
-                job.config.checkpoint_every,
-            ),
-            self._folder,
-        )  # fmt: skip
+
+        def work() -> int:
+            os.nice(_GENTLE)  # the workers go first
+            every = job.config.checkpoint_every
+            return persist(board, snapshots, lambda: open_store(job.store), job.model_id, every)
+
+        return fork("persister", work, self._folder)
 
     def _export(self) -> int:
         """Write the model's files in a child; tried again if the child dies."""

@@ -39,7 +39,7 @@ from training.supervisor.options import Options
 from training.supervisor.snapshot import Snapshots
 from training.trace import Trace
 
-_STALL_SHARE: Final = 0.01  # of a step; snapshots that cost more are made less often
+_STALL_SHARE: Final = 0.02  # of a step; snapshots that cost more are made less often
 _MAX_EVERY: Final = 50
 _STALLS: Final = 9
 _EXCHANGE_TIMEOUT: Final = timedelta(hours=1)  # the supervisor sees a hang long before
