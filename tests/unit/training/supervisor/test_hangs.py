@@ -7,7 +7,7 @@ from training.supervisor.hangs import Patience, find_hang, find_straggler
 from training.supervisor.policy import Kind
 
 NOW = 10**12
-PATIENCE = Patience(setup_s=60.0, first_s=30.0, data_factor=10.0, save_s=600.0)
+PATIENCE = Patience(least_s=1.0, setup_s=60.0, first_s=30.0, data_factor=10.0, save_s=600.0)
 
 
 def board(*workers, step_s=0.1):
