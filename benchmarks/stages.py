@@ -19,7 +19,7 @@ from recordings.rules.quality import Facts, QualityCheck
 from scene.recording import RecordingId
 from storage import codec, codec_envelope, memory
 from storage.local import LocalStore
-from storage.sweep_writer import SweepWriter, encode_rows
+from storage.sweep_writer import ROWS, SweepWriter, encode_rows
 
 _NAME = RecordingId("drive")
 _LONG = 100  # sweeps
@@ -88,8 +88,8 @@ def stages(folder: Path, path: Path, store: LocalStore) -> dict[str, Callable[[]
             sensor=recording.sensor,
         )  # fmt: skip
         with file:
-            for row in encoded:
-                file.write([row])
+            for at in range(0, len(encoded), ROWS):
+                file.write(encoded[at : at + ROWS])
         store.put_file("stage", folder / "stage.parquet", given_sha256=file.summary().digest)
 
     return {

@@ -12,10 +12,9 @@ from loop.sweep_watch import SweepWatch
 from recordings.prepare import compensated_by
 from recordings.recording import Recording
 from scene.sweep import Sweep
-from storage.sweep_writer import SweepRow, SweepsSummary, SweepWriter, encode_rows
+from storage.sweep_writer import ROWS, SweepRow, SweepsSummary, SweepWriter, encode_rows
 
 PART_POINTS: Final = 8_000_000  # about 30 MB in the bucket, half a minute of a 64-beam lidar
-_ROWS: Final = 16
 
 
 def store_sweeps(
@@ -62,7 +61,7 @@ def store_sweeps(
         while True:
             part = []
             rows = encode_rows(_some(sweeps, part_points), workers=workers)
-            while batch := list(islice(rows, _ROWS)):
+            while batch := list(islice(rows, ROWS)):
                 writer.write(batch)
                 part += batch
             if sum(row.num_points for row in part) < part_points:

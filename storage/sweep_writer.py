@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections import deque
@@ -24,12 +23,13 @@ from scene.errors import DataError
 from scene.pose import Trajectory, matrix_to_quat, quat_to_matrix
 from scene.sweep import Motion, Sweep
 from storage import codec
+from storage.file_digest import FileDigest
 from storage.sweep_schema import INDEX, META_KEY, SWEEP_SCHEMA, calibration_to_dict
 
 if TYPE_CHECKING:
     from storage.store import ObjectStore
 
-_ROWS: Final = 16  # rows handed to Parquet at once
+ROWS: Final = 16  # rows handed to Parquet at once
 _AHEAD: Final = 3  # sweeps a worker may be ahead of the file
 
 
@@ -113,7 +113,6 @@ class SweepWriter:
             meta["compensated_by"] = compensated_by
         encoded = json.dumps(meta, sort_keys=True).encode()
         self._schema = SWEEP_SCHEMA.with_metadata({META_KEY: encoded})
-        self._path = path
         self._trajectory = trajectory
         self._last_ns: int | None = None
         self._num_sweeps = self._num_points = 0
@@ -126,6 +125,8 @@ class SweepWriter:
             store_schema=True,
             data_page_size=1 << 40,
         )
+        self._digest = FileDigest(path)
+        self._found: tuple[str, int] | None = None
 
     def write(self, rows: Sequence[SweepRow]) -> None:
         """Append rows.
@@ -150,12 +151,17 @@ class SweepWriter:
             pa.chunked_array([_binary(row.points) for row in rows]),
         ]
         self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=1)
+        self._digest.advance()
 
     def summary(self) -> SweepsSummary:
-        """Return what the closed file holds."""
-        with self._path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = self._path.stat().st_size
+        """Return what the closed file holds.
+
+        Raises:
+            RuntimeError: if it is not closed, or was not completed.
+        """
+        if self._found is None:
+            raise RuntimeError("a sweeps file that is not complete has no digest")
+        digest, size = self._found
         return SweepsSummary(digest, self._num_sweeps, self._num_points, size)
 
     def _follows(self, timestamp_ns: int) -> None:
@@ -177,7 +183,12 @@ class SweepWriter:
         trace: TracebackType | None,
     ) -> None:
         """Write the footer."""
-        self._file.close()
+        try:
+            self._file.close()
+            if error is None:
+                self._found = self._digest.finish()
+        finally:
+            self._digest.close()
 
 
 def write_sweeps(
@@ -222,7 +233,7 @@ def write_sweeps(
         )  # fmt: skip
         try:
             with file, closing(encode_rows(sweeps, step_m, workers)) as rows:
-                while batch := list(islice(rows, _ROWS)):
+                while batch := list(islice(rows, ROWS)):
                     file.write(batch)
         except DataError as error:
             raise type(error)(f"{key}: {error}") from error
