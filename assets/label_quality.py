@@ -10,7 +10,8 @@ from assets.label import annotations
 from assets.label_checks import QUALITY, quality_results
 from assets.metadata import picture, table
 from assets.partitions import RECORDINGS
-from loop.label_errors import LOOK_SCORE, find_label_errors
+from labeling.qa.suspicion import LOOK_SCORE
+from loop.label_errors import find_label_errors
 from loop.label_quality import LabelQuality, measure_labels
 from loop.label_tables import agreement_table, annotator_table, cost_table, error_table
 from loop.workspace import Workspace

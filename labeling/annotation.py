@@ -113,6 +113,7 @@ class Draft(BaseModel):
         client_id: the browser that sent it.
         sequence: grows with every save.
         version: of the task that it is a draft of.
+        work_id: of the piece of work, which an annotation of Label Studio may hold too.
         annotation: the work so far.
     """
 
@@ -121,6 +122,7 @@ class Draft(BaseModel):
     client_id: _Identifier
     sequence: _Sequence
     version: _Name
+    work_id: _Identifier | None = None
     annotation: Annotation
 
 

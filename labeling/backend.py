@@ -28,12 +28,14 @@ class LabelTask:
         timestamp_ns: the sweep's time.
         prelabels: boxes to start from, ego frame; may be empty.
         points_ego_m: (N, 3) float32 points of the sweep.
+        num_people: how many are asked about it.
     """
 
     recording: str
     timestamp_ns: int
     prelabels: Boxes
     points_ego_m: Float32
+    num_people: int = 1
 
     def __post_init__(self) -> None:
         """Check the shape of the points."""
@@ -116,4 +118,8 @@ class LabelBackend(Protocol):
 
     def pending(self, frames: Sequence[tuple[str, int]]) -> list[Pending]:
         """Return the unfinished ones among `(recording, timestamp_ns)` frames with the reason."""
+        ...
+
+    def close(self) -> None:
+        """Close connections, if there are any."""
         ...

@@ -65,6 +65,10 @@ class ClipBackend(Protocol):
         """Return what people say about a recording, as it is in the bucket: call `fetch` first."""
         ...
 
+    def close(self) -> None:
+        """Close connections, if there are any."""
+        ...
+
 
 class EditorClips:
     """Clips that are labelled in our own editor: it writes into the bucket itself.
@@ -96,3 +100,6 @@ class EditorClips:
     def results(self, recording: RecordingId) -> list[ClipResult]:
         """See `ClipBackend.results`."""
         return self.clips.results(recording)
+
+    def close(self) -> None:
+        """See `ClipBackend.close`; there is nothing to close."""

@@ -21,6 +21,7 @@ from storage.store import ObjectStore
 
 EDITOR: Final = "editor"
 _ATTEMPTS: Final = 20
+_LEFT_NS: Final = 24 * 3600 * 1_000_000_000
 _WRITERS: Final = 8  # a write waits for the disk or the network, not for the processor
 
 
@@ -232,6 +233,24 @@ class ClipStore:
         """Return the newest answer of one person."""
         answers = self.newest_answers(task.recording, task.task_id)
         return next((answer for answer in answers if answer.annotator == labeller), None)
+
+    def is_taken(self, task: ClipTask, labeller: str) -> bool:
+        """Return whether as many other people as are asked about a clip answered it or work on it.
+
+        Work that somebody left for a day is no longer in the way of others.
+        """
+        since = time.time_ns() - _LEFT_NS
+        mine = layout.clip_draft(task.task_id, labeller)
+        begun = {
+            stat.key
+            for stat in self.store.list(layout.clip_drafts_prefix(task.task_id))
+            if stat.modified_ns >= since
+        }
+        answered = {
+            layout.clip_draft(task.task_id, answer.annotator)
+            for answer in self.answers(task.recording, task.task_id)
+        }
+        return len((begun | answered) - {mine}) >= task.num_people
 
     def put_answer(self, answer: Answer) -> bool:
         """Keep an answer that a backend gave in the place of an older state of it.

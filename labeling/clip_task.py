@@ -52,6 +52,7 @@ class ClipTask:
         prelabels: boxes to start from.
         purpose: why it was made; the person is not told.
         title: for people.
+        num_people: how many are asked about it; they are not told.
     """
 
     recording: RecordingId
@@ -59,6 +60,7 @@ class ClipTask:
     prelabels: tuple[ClipBox, ...] = ()
     purpose: Purpose = "label"
     title: str = ""
+    num_people: int = 1
     _cache: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +83,9 @@ class ClipTask:
     def version(self) -> str:
         """Digest of what the person is shown, 12 hex digits; changes with the prelabels."""
         if "version" not in self._cache:
-            shown = json.dumps(self.to_json(), sort_keys=True)
+            values = self.to_json()
+            del values["num_people"]
+            shown = json.dumps(values, sort_keys=True)
             self._cache["version"] = hashlib.sha256(shown.encode()).hexdigest()[:12]
         return self._cache["version"]
 
@@ -92,6 +96,7 @@ class ClipTask:
             "recording": str(self.recording),
             "purpose": self.purpose,
             "title": self.title,
+            "num_people": self.num_people,
             "frames": [
                 {
                     "timestamp_ns": frame.timestamp_ns,
@@ -128,7 +133,7 @@ class ClipTask:
             prelabels = tuple(ClipBox(**box) for box in values["prelabels"])
             return cls(
                 RecordingId(values["recording"]), frames, prelabels, values["purpose"],
-                values["title"],
+                values["title"], int(values.get("num_people", 1)),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise LabelError(f"{where}: not a clip task ({error!r}); push it again") from error

@@ -86,6 +86,9 @@ class EmbeddedBackend:
             if isinstance(reason := answers[recording].at(time), str)
         ]
 
+    def close(self) -> None:
+        """See `LabelBackend.close`; there is nothing to close."""
+
     def _answers(self, frames: Sequence[tuple[str, int]]) -> dict[str, _GroundTruth]:
         """Read each recording once."""
         return {

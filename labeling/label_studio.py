@@ -240,9 +240,11 @@ class LabelStudioBackend:
             same[:] = kept
 
     def _complete(self, batch: Sequence[LabelTask], rows: Mapping[str, list[TaskRow]]) -> None:
-        """Add prelabels to tasks that lost them when a push died half-way."""
+        """Add what tasks lost when a push died half-way: prelabels, and a second person."""
         for task in batch:
             row = rows[task.task_id][0]
+            if row.num_people < task.num_people:
+                self.project.ask_people(row.number, task.num_people)
             if row.num_predictions or row.is_touched:
                 continue
             context, boxes = make_context(task, self._view)

@@ -122,7 +122,7 @@ class LabelStudioClips:
                 self._settle(ledger, batch)
             else:
                 ids = [task.task_id for task in missing]
-                ledger.finish(batch, dict(zip(ids, numbers, strict=True)))
+                self._finish(ledger, batch, dict(zip(ids, numbers, strict=True)), missing)
             missing = [task for task in missing if task.task_id not in ledger.known]
             if not missing:
                 return
@@ -158,7 +158,19 @@ class LabelStudioClips:
                 self.project.delete_task(twin)
         wanted = ledger.open_batches[batch]
         first = {task_id: found[task_id][0] for task_id in wanted if task_id in found}
-        ledger.finish(batch, first)
+        self._finish(ledger, batch, first, [self.clips.get(task_id) for task_id in first])
+
+    def _finish(
+        self, ledger: Ledger, batch: str, numbers: Mapping[str, int], tasks: Iterable[ClipTask]
+    ) -> None:
+        """Ask several people where that is wanted, then write down the tasks of a batch.
+
+        The server gives a task to as many people as its `overlap` says, to each once (1.23).
+        """
+        for task in tasks:
+            if task.num_people > 1:
+                self.project.ask_people(numbers[task.task_id], task.num_people)
+        ledger.finish(batch, numbers)
 
     def _tasks_of_batch(self, batch: str) -> dict[str, list[int]]:
         """Return the numbers of the tasks that were sent in one batch, by task id, oldest first."""

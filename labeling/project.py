@@ -22,7 +22,7 @@ from scene.taxonomy import CATEGORY_NAMES
 
 _SETTLE_S: Final = 0.5  # between two looks at what racing clients made
 _SETTLE_LOOKS: Final = 20
-_LISTED: Final = "id,data,annotations,predictions,drafts,was_cancelled"
+_LISTED: Final = "id,data,annotations,predictions,drafts,was_cancelled,overlap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class TaskRow:
         num_skips: times that a person skipped it.
         num_drafts: begun and not submitted.
         num_predictions: sets of prelabels.
+        num_people: how many may label it.
     """
 
     number: int
@@ -44,6 +45,7 @@ class TaskRow:
     num_skips: int
     num_drafts: int
     num_predictions: int
+    num_people: int = 1
 
     @property
     def is_touched(self) -> bool:
@@ -157,6 +159,10 @@ class Project:
         """Delete a task; being absent already is fine."""
         self._server.delete(f"/api/tasks/{number}/")
 
+    def ask_people(self, number: int, count: int) -> None:
+        """Let so many people label a task before it is done."""
+        self._server.patch(f"/api/tasks/{number}/", {"overlap": count})
+
     def add_prediction(self, number: int, prediction: Mapping[str, Any]) -> None:
         """Give prelabels to a task that has none."""
         self._server.post("/api/predictions/", json={"task": number, **prediction})
@@ -239,6 +245,7 @@ def _task_row(item: Mapping[str, Any]) -> TaskRow:
         skips,
         len(item["drafts"]),
         len(item["predictions"]),
+        int(item.get("overlap") or 1),
     )
 
 

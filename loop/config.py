@@ -19,6 +19,7 @@ class LabelingConfig:
             editor); each has a project of its own.
         honeypot_share: frames with a known answer that are hidden among the others, for each frame
             to label; none where nobody is asked.
+        overlap_share: part of the tasks that two people are asked about.
     """
 
     backend: str = "embedded"
@@ -27,6 +28,7 @@ class LabelingConfig:
     project: str = "starloop"
     mode: str = "rectangles"
     honeypot_share: float = 0.03
+    overlap_share: float = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

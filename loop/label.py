@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from labeling.backend import LabelTask
+from labeling.backend import LabelTask, task_id_of
 from labeling.clip_task import DEFAULT_LENGTH as CLIP_LENGTH
 from labeling.clip_task import clips_of_times
 from labeling.clips import Purpose
+from labeling.overlap import ask_people, people_for
 from labeling.qa.honeypots import choose_honeypots
 from loop.answers import known_answers
 from loop.predictions import predict_recording
@@ -60,6 +61,7 @@ def push_tasks(workspace: Workspace, recording: RecordingId) -> pa.Table:
             "external_id": one.external_id,
             "num_prelabels": one.num_prelabels,
             "purpose": purpose[one.timestamp_ns],
+            "num_people": one.num_people,
         }
         for one in (send(workspace, recording, purpose) if purpose else [])
     ]
@@ -76,6 +78,7 @@ class _Sent(NamedTuple):
     task_id: str
     external_id: str
     num_prelabels: int
+    num_people: int
 
 
 def _send_frames(
@@ -85,7 +88,7 @@ def _send_frames(
     tasks = list(_tasks(workspace, recording, sorted(purpose)))
     external = workspace.label_backend().push(tasks)
     return [
-        _Sent(task.timestamp_ns, task.task_id, external_id, len(task.prelabels))
+        _Sent(task.timestamp_ns, task.task_id, external_id, len(task.prelabels), task.num_people)
         for task, external_id in zip(tasks, external, strict=True)
     ]
 
@@ -98,13 +101,14 @@ def _send_clips(
     parts = [asked[i : i + CLIP_LENGTH] for i in range(0, len(asked), CLIP_LENGTH)]
     parts += [[time] for time, why in sorted(purpose.items()) if why == "honeypot"]
     prelabels = _prelabels(workspace, recording, sorted(purpose))
-    tasks = clips_of_times(
+    clips = clips_of_times(
         workspace.store, recording, [(times, purpose[times[0]]) for times in parts], prelabels
     )
+    tasks = ask_people(clips, workspace.labeling.overlap_share)
     external = workspace.clip_backend().push(tasks).external_ids
     return [
         _Sent(time, task.task_id, external[task.task_id],
-              sum(box.frame == index for box in task.prelabels))
+              sum(box.frame == index for box in task.prelabels), task.num_people)
         for task in tasks
         for index, time in enumerate(task.timestamps_ns)
     ]  # fmt: skip
@@ -141,10 +145,13 @@ def _tasks(
 ) -> Iterator[LabelTask]:
     """Make tasks with tracked prelabels, else the champion's boxes where there is one."""
     prelabels = _prelabels(workspace, recording, timestamps_ns)
+    share = workspace.labeling.overlap_share if workspace.people_label else 0.0
     with SweepFile(workspace.store, layout.sweeps(recording)) as sweeps:
         for time in timestamps_ns:
             points = sweeps.read(sweeps.index_of(time)).points_ego_m
-            yield LabelTask(recording, time, prelabels.get(time, Boxes.empty()), points)
+            boxes = prelabels.get(time, Boxes.empty())
+            people = people_for(task_id_of(recording, time), share)
+            yield LabelTask(recording, time, boxes, points, people)
 
 
 def _prelabels(

@@ -23,7 +23,6 @@ from storage import layout, schemas
 from storage.boxes import arrow_to_boxes
 from storage.sweeps import SweepFile, read_poses
 
-LOOK_SCORE = 2.0  # of a suspicion that is worth a look; planted errors score more, see the docs
 _MAX_ROWS = 500
 _FULL_POINTS = 120.0  # a cluster of so many points looks as much like an object as it can
 _OBJECT_LENGTH_M = (0.4, 7.0)

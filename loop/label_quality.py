@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,19 @@ import numpy as np
 import pyarrow as pa
 
 from labeling.clips import ClipResult
-from labeling.qa.agreement import AgreementRow, FrameKey, compare_frame, measure_agreement
+from labeling.qa.agreement import (
+    AgreementRow,
+    FrameAgreement,
+    FrameKey,
+    compare_frame,
+    measure_agreement,
+)
 from labeling.qa.annotators import AnnotatorRow, measure_annotators
 from labeling.qa.cost import CostRow, corrections, measure_cost
 from labeling.qa.intervals import Estimate
+from labeling.qa.suspicion import LOOK_SCORE
 from loop.answers import known_answers, people_answers
 from loop.curate import labelled_frames
-from loop.label_errors import LOOK_SCORE
 from loop.workspace import Workspace
 from reporting.pictures import bev_png
 from scene.bev import BevView
@@ -38,6 +45,8 @@ class TaskCounts:
         num_honeypots: frames with a known answer that were sent along.
         num_in_review: disputed frames that nobody has decided.
         num_reviewed: disputed frames that were decided.
+        num_shared: frames that two people are asked about.
+        num_compared: of these, frames that two people have answered.
     """
 
     num_sent: int
@@ -45,6 +54,8 @@ class TaskCounts:
     num_honeypots: int
     num_in_review: int
     num_reviewed: int
+    num_shared: int
+    num_compared: int
 
     @property
     def num_waiting(self) -> int:
@@ -92,6 +103,7 @@ def measure_labels(workspace: Workspace) -> LabelQuality:
     """Measure all labels, and write table `label_quality` and pictures of the worst disputes."""
     results = people_answers(workspace)
     shared = _shared_frames(results)
+    compared = {key: compare_frame(answers) for key, answers in shared.items()}
     known: dict[FrameKey, Boxes] = {}
     for recording in sorted({result.recording for result in results}):
         found = known_answers(workspace, recording)
@@ -101,15 +113,15 @@ def measure_labels(workspace: Workspace) -> LabelQuality:
     boxes = workspace.tables.read("annotated_frames", columns=["num_boxes"])["num_boxes"]
     quality = LabelQuality(
         count_tasks(workspace),
-        measure_agreement(shared),
+        measure_agreement(shared, compared),
         measure_annotators(labelled, known),
         measure_cost(labelled),
         corrections(labelled),
-        _worst(shared),
+        _worst(compared),
         int((errors >= LOOK_SCORE).sum()),
         int(sum(boxes.to_pylist())),
     )
-    _draw(workspace, quality.worst, shared)
+    _draw(workspace, quality.worst, shared, compared)
     table = pa.Table.from_pylist(_rows(quality), schema=schemas.LABEL_QUALITY)
     workspace.tables.replace("label_quality", table, {})
     return quality
@@ -123,7 +135,22 @@ def count_tasks(workspace: Workspace) -> TaskCounts:
     reviews = workspace.tables.read("label_reviews", columns=["state"])["state"].to_pylist()
     waiting = reviews.count("waiting")
     done = len(asked & labelled_frames(workspace))
-    return TaskCounts(len(asked), done, len(pots), waiting, len(reviews) - waiting)
+    twice = {(r["recording"], r["timestamp_ns"]) for r in sent if (r["num_people"] or 1) > 1}
+    answered = _people_by_frame(workspace)
+    compared = sum(len(answered.get(key, ())) > 1 for key in twice)
+    return TaskCounts(
+        len(asked), done, len(pots), waiting, len(reviews) - waiting, len(twice), compared
+    )
+
+
+def _people_by_frame(workspace: Workspace) -> dict[FrameKey, set[str]]:
+    """Return who answered each frame, reviewers left out."""
+    columns = ["recording", "timestamp_ns", "annotator", "purpose"]
+    people: dict[FrameKey, set[str]] = defaultdict(set)
+    for row in workspace.tables.read("label_answers", columns=columns).to_pylist():
+        if row["purpose"] != "review":
+            people[row["recording"], row["timestamp_ns"]].add(row["annotator"])
+    return people
 
 
 def _shared_frames(results: Sequence[ClipResult]) -> dict[FrameKey, dict[str, Boxes]]:
@@ -137,13 +164,12 @@ def _shared_frames(results: Sequence[ClipResult]) -> dict[FrameKey, dict[str, Bo
     return {key: people for key, people in frames.items() if len(people) >= 2}
 
 
-def _worst(shared: Mapping[FrameKey, Mapping[str, Boxes]]) -> list[tuple[FrameKey, str]]:
+def _worst(compared: Mapping[FrameKey, FrameAgreement]) -> list[tuple[FrameKey, str]]:
     found = []
-    for key, answers in shared.items():
-        compared = compare_frame(answers)
-        if compared.disputes:
-            first = compared.disputes[0]
-            weight = sum(dispute.severity for dispute in compared.disputes)
+    for key, frame in compared.items():
+        if frame.disputes:
+            first = frame.disputes[0]
+            weight = sum(dispute.severity for dispute in frame.disputes)
             found.append((-first.severity, -weight, key, first.reason))
     return [(key, reason) for _, _, key, reason in sorted(found)]
 
@@ -152,13 +178,13 @@ def _draw(
     workspace: Workspace,
     worst: Sequence[tuple[FrameKey, str]],
     shared: Mapping[FrameKey, Mapping[str, Boxes]],
+    compared: Mapping[FrameKey, FrameAgreement],
 ) -> None:
     """Draw the worst disputes: the first person's boxes dashed, the second's solid."""
     for index, ((recording, time), reason) in enumerate(worst[:_NUM_PICTURES]):
-        answers = shared[recording, time]
-        compared = compare_frame(answers)
-        at = compared.consensus.boxes.center_xyz_m[compared.disputes[0].object_index]
-        one, two = compared.annotators[:2]
+        answers, frame = shared[recording, time], compared[recording, time]
+        at = frame.consensus.boxes.center_xyz_m[frame.disputes[0].object_index]
+        one, two = frame.annotators[:2]
         with SweepFile(workspace.store, layout.sweeps(RecordingId(recording))) as sweeps:
             points = sweeps.read(sweeps.index_of(time)).points_ego_m
         view = BevView(
@@ -180,6 +206,7 @@ def _rows(quality: LabelQuality) -> list[dict[str, object]]:
         _figure("tasks", "all", name, float(getattr(quality.tasks, name)), 1)
         for name in (
             "num_sent", "num_done", "num_waiting", "num_honeypots", "num_in_review", "num_reviewed",
+            "num_shared", "num_compared",
         )
     ]  # fmt: skip
     for row in quality.agreement:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipelines.label_cli import label
+from pipelines.label_cli import PORT, label
 from pipelines.settings import Settings, load_settings
 from scene.errors import StarloopError
 
@@ -168,7 +168,7 @@ def loop(settings: Settings, turns: int) -> None:
 
 @main.command()
 @click.option("--host", help="Address to listen on.")
-@click.option("--port", type=int, help="Port to listen on; 0 takes a free one.")
+@click.option("--port", type=PORT, help="Port to listen on; 0 takes a free one.")
 @click.pass_obj
 def serve(settings: Settings, host: str | None, port: int | None) -> None:
     """Answer detection requests with the champion (Open Inference Protocol v2, and /detect)."""
@@ -296,7 +296,7 @@ def export(settings: Settings, recording: str, to: str, **options: Any) -> None:
 
 
 @main.command()
-@click.option("--port", type=int, default=3000, show_default=True)
+@click.option("--port", type=PORT, default=3000, show_default=True)
 @click.pass_obj
 def dev(settings: Settings, port: int) -> None:
     """Start Dagster's web pages and daemon on 127.0.0.1, with the sensors running."""

@@ -12,6 +12,7 @@ import click
 
 from pipelines.progress import Progress
 from pipelines.runner import Runner, dagster_home
+from pipelines.services.ports import check_free, listen
 from pipelines.settings import PREFIX, Settings
 from pipelines.turn import LoopRunner
 from scene.errors import ConfigError
@@ -51,9 +52,11 @@ def serve_champion(settings: Settings, host: str, port: int) -> None:
     from serving.server import create_app
 
     workspace = settings.workspace()
+    listener = listen(port, host)
     app = create_app(workspace.store, workspace.tables)
-    click.echo(f"serving the champion on http://{host}:{port} (Ctrl-C stops)")
-    uvicorn.run(app, host=host, port=port, log_level="info")
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    click.echo(f"serving the champion on {address} (Ctrl-C stops)")
+    uvicorn.Server(uvicorn.Config(app, log_level="info")).run(sockets=[listener])
 
 
 def print_lineage(settings: Settings, key: str, *, down: bool) -> None:
@@ -69,6 +72,7 @@ def print_lineage(settings: Settings, key: str, *, down: bool) -> None:
 
 def start_dev(settings: Settings, port: int) -> None:
     """Replace this process by Dagster's web server and daemon."""
+    check_free(port)
     home = dagster_home(settings.home)
     workspace = settings.workspace()
     runner = Runner(workspace, settings.home)  # first start of SQLite must not race

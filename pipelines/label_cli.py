@@ -8,6 +8,8 @@ import click
 
 from pipelines.settings import Settings
 
+PORT = click.IntRange(0, 65535)
+
 _CLIPS_HELP = """Make clips for people to label from an ingested RECORDING.
 
 Clips are consecutive frames. A clip that is there already is not made twice; it gets the new
@@ -59,7 +61,7 @@ on one origin. Answers are fetched as soon as Label Studio reports them, and eve
 
 
 @label.command(help=_SERVE_HELP)
-@click.option("--port", type=int, default=8020, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=PORT, default=8020, show_default=True, help="0 takes a free one.")
 @click.option("--labellers", type=click.IntRange(1, 100), default=1, show_default=True)
 @click.option("--poll", type=click.FloatRange(1), default=30, show_default=True)
 @click.pass_obj
@@ -85,7 +87,7 @@ def pull(settings: Settings, full: bool) -> None:
 
 @label.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Your own recordings.")
-@click.option("--port", type=int, default=0, help="0 takes a free one.", show_default=True)
+@click.option("--port", type=PORT, default=0, help="0 takes a free one.", show_default=True)
 @click.option("--s3/--no-s3", default=True, help="Points in an S3 server, where one is installed.")
 @click.pass_obj
 def demo(settings: Settings, data: Path | None, port: int, s3: bool) -> None:

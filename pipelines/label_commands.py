@@ -12,9 +12,11 @@ import click
 
 from labeling.clip_task import cut_clips
 from labeling.label_studio_clips import LabelStudioClips
+from labeling.overlap import ask_people
 from labeling.serve.access import TokenAccess
 from loop.landing import landed_file
 from loop.workspace import Workspace
+from pipelines.services.ports import listen
 from pipelines.settings import Settings
 from scene.box import Boxes
 from scene.errors import ConfigError, LabelError, StoreError
@@ -33,11 +35,10 @@ def make_clips(
     workspace = settings.workspace()
     name = RecordingId(recording)
     boxes = prelabels_of(workspace, name, prelabels)
-    tasks = list(
-        cut_clips(
-            workspace.store, name, length=length, start=frames[0], stop=frames[1], prelabels=boxes
-        )
+    clips = cut_clips(
+        workspace.store, name, length=length, start=frames[0], stop=frames[1], prelabels=boxes
     )
+    tasks = ask_people(clips, workspace.labeling.overlap_share)
     report = workspace.clip_backend().push(tasks)
     for task in tasks:
         where = report.external_ids[task.task_id]
@@ -71,7 +72,7 @@ def serve_alone(settings: Settings, port: int, labellers: int) -> None:
 
     workspace = settings.workspace()
     access = TokenAccess.new(labellers)
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen(port)
     for token in access.tokens:
         click.echo(f"{_address(listener)}/editor/?token={token}")
     run_app(
@@ -84,7 +85,7 @@ def serve_label_studio(settings: Settings, port: int, poll_s: float) -> None:
     backend = settings.workspace().clip_backend()
     if not isinstance(backend, LabelStudioClips):
         raise ConfigError("serving Label Studio needs STARLOOP_LABELING__BACKEND=label_studio")
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listen(port)
     click.echo(f"{_address(listener)}/projects/{backend.project.project_id}/data")
     serve_behind(settings, listener, backend, poll_s)
 

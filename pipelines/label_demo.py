@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pydantic import SecretStr
 
 from labeling.clip_task import cut_clips
 from labeling.label_studio_clips import LabelStudioClips
+from labeling.overlap import ask_people
 from labeling.serve.pages import DIST
 from pipelines.demo import settings_for
 from pipelines.label_commands import prelabels_of, serve_behind
@@ -24,6 +24,7 @@ from pipelines.progress import Progress
 from pipelines.runner import Runner
 from pipelines.services.ceph import start_rgw
 from pipelines.services.label_studio import LabelStudio
+from pipelines.services.ports import listen
 from pipelines.settings import LabelingSettings, Settings, StoreSettings
 from pipelines.turn import LoopRunner
 from scene.box import Boxes
@@ -60,7 +61,7 @@ def run_label_demo(settings: Settings, data: Path | None, port: int, *, use_s3: 
     """Start it, print one URL, and serve until Ctrl-C."""
     if not (DIST / "index.html").is_file():
         raise ConfigError("the 3D editor is not built: make editor")
-    listener = socket.create_server(("127.0.0.1", port))  # fails before anything was started
+    listener = listen(port)  # fails before anything was started
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with running(settings, data, use_s3=use_s3) as ready:
         click.echo("")
@@ -144,7 +145,7 @@ def _push_clips(
             if boxes:
                 progress.say(_PRELABELS_NOTE)
         tasks += islice(cut_clips(workspace.store, recording, prelabels=boxes), _CLIPS)
-    report = backend.push(tasks[: _CLIPS * 2])
+    report = backend.push(ask_people(tasks[: _CLIPS * 2], workspace.labeling.overlap_share))
     progress.say(f"{len(report.external_ids)} clips to label, {report.num_new} of them new")
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from loop.label_errors import LOOK_SCORE, find_label_errors
+from labeling.qa.suspicion import LOOK_SCORE
+from loop.label_errors import find_label_errors
 from loop.label_quality import count_tasks, measure_labels
 from loop.label_tables import (
     Row,
@@ -31,7 +32,8 @@ def print_label_status(settings: Settings, console: Console | None = None) -> No
     console.print(
         f"{counts.num_sent} frames sent, {counts.num_done} done, {counts.num_waiting} waiting; "
         f"{counts.num_in_review} in review, {counts.num_reviewed} reviewed; "
-        f"{counts.num_honeypots} honeypots",
+        f"{counts.num_honeypots} honeypots; "
+        f"{counts.num_shared} asked of two people, {counts.num_compared} answered by both",
         highlight=False,
     )
     _print(console, "", _by_recording(workspace))

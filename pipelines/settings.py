@@ -55,6 +55,7 @@ class LabelingSettings(BaseModel):
     api_key: SecretStr = SecretStr("")
     project: str = "starloop"
     honeypot_share: float = Field(default=0.03, ge=0, le=1)
+    overlap_share: float = Field(default=0.1, ge=0, le=1)
 
 
 class IngestSettings(BaseModel):
@@ -135,6 +136,7 @@ class Settings(BaseSettings):
                 project=self.labeling.project,
                 mode=self.labeling.mode,
                 honeypot_share=self.labeling.honeypot_share,
+                overlap_share=self.labeling.overlap_share,
             ),
             self.landing_prefix,
             IngestConfig(**self.ingest.model_dump()),

@@ -183,9 +183,14 @@ def clip_points(recording: RecordingId, timestamp_ns: int) -> str:
     return f"labeling/points/{recording}/{timestamp_ns}.slpc"
 
 
+def clip_drafts_prefix(task_id: str) -> str:
+    """Folder of the unsubmitted work on a clip, one object a person."""
+    return f"labeling/drafts/{task_id}/"
+
+
 def clip_draft(task_id: str, labeller: str) -> str:
     """The unsubmitted work of one person on a clip, JSON."""
-    return f"labeling/drafts/{task_id}/{_file_part(labeller)}.json"
+    return f"{clip_drafts_prefix(task_id)}{_file_part(labeller)}.json"
 
 
 def clip_answers_prefix(recording: RecordingId, task_id: str = "") -> str:

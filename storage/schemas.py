@@ -34,7 +34,7 @@ SELECTIONS: Final = _schema(
 )  # fmt: skip
 LABEL_TASKS: Final = _schema(
     task_id=_TEXT, recording=_TEXT, timestamp_ns=_INT, turn=_INT, backend=_TEXT, external_id=_TEXT,
-    num_prelabels=_INT, purpose=_TEXT,
+    num_prelabels=_INT, purpose=_TEXT, num_people=_INT,
 )  # fmt: skip
 ANNOTATED_FRAMES: Final = _schema(
     recording=_TEXT, timestamp_ns=_INT, annotator=_TEXT, backend=_TEXT, num_boxes=_INT,

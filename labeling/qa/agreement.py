@@ -84,16 +84,20 @@ def compare_frame(
     return FrameAgreement(people, consensus, find_disputes(people, answers, consensus))
 
 
-def measure_agreement(frames: Mapping[FrameKey, Mapping[str, Boxes]]) -> list[AgreementRow]:
+def measure_agreement(
+    frames: Mapping[FrameKey, Mapping[str, Boxes]],
+    compared: Mapping[FrameKey, FrameAgreement] | None = None,
+) -> list[AgreementRow]:
     """Return agreement over all, by class and by range.
 
     Args:
         frames: by frame, boxes by annotator; frames of a single annotator are left out.
+        compared: what `compare_frame` says of each of these frames, if that is known already.
     """
     shared = {key: value for key, value in sorted(frames.items()) if len(value) >= 2}
     if not shared:
         return []
-    objects = _objects(shared)
+    objects = _objects(shared, compared or {k: compare_frame(a) for k, a in shared.items()})
     pairs = _pairs(shared)
     rows = [_row("all", objects, pairs, np.ones(len(objects.category), bool))]
     names = np.unique(objects.category).tolist()
@@ -131,16 +135,17 @@ class _Pairs(NamedTuple):
     all_range_m: Float64
 
 
-def _objects(frames: Mapping[FrameKey, Mapping[str, Boxes]]) -> _Objects:
+def _objects(
+    frames: Mapping[FrameKey, Mapping[str, Boxes]], compared: Mapping[FrameKey, FrameAgreement]
+) -> _Objects:
     people = sorted({name for answers in frames.values() for name in answers})
     categories = sorted(
         {c for answers in frames.values() for b in answers.values() for c in b.category.tolist()}
     )
     code = {name: index for index, name in enumerate(categories)}
     parts = []
-    for number, answers in enumerate(frames.values()):
-        asked = sorted(answers)
-        consensus = find_consensus([answers[name] for name in asked])
+    for number, (key, answers) in enumerate(frames.items()):
+        asked, consensus = compared[key].annotators, compared[key].consensus
         count = len(consensus.boxes)
         classes = np.full((len(people), count), -1, dtype=np.int64)
         presence = classes.copy()

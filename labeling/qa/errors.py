@@ -23,6 +23,7 @@ from labeling.qa.missing import (
 )
 from labeling.qa.point_stats import PointStats
 from labeling.qa.priors import SizePriors
+from labeling.qa.skew import skewed_labels
 from labeling.qa.suspicion import Suspicion, rank
 from labeling.qa.swaps import find_swaps
 from scene.box import Boxes
@@ -66,6 +67,7 @@ def find_errors(
     swaps = find_swaps(labels)
     found = [*swaps, *_box_suspicions(labels, features, _near_swaps(labels, swaps))]
     missing = missing_in_tracks(labels, points, places, num_there)
+    found += skewed_labels(labels, points)
     return rank([*found, *missing, *_unlabelled(labels, detections, clusters, missing)])
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scene.types import Float32, Float64, Int64
 
 SHELL_M = 0.4  # how far outside a face points are counted
-CUT_M = 0.08  # points this near on both sides of a face say that it cuts an object
 
 
 @njit(cache=True, nogil=True)
@@ -23,9 +22,7 @@ def look_at_boxes(
     lift: Float64,
     inside: Int64,
     shell: Int64,
-    cut: Int64,
     time_sum: Float64,
-    along_sum: Float64,
 ) -> None:
     """Count points per box; all results are added to.
 
@@ -39,9 +36,7 @@ def look_at_boxes(
         lift: (N,) points lower than this above the bottom are ground.
         inside: (N,) points in the box above the lift.
         shell: (N, 4) points beyond the front, rear, left and right face, beside nothing else.
-        cut: (N, 4) points within a hand's breadth of these faces, on the outer side.
         time_sum: (N,) sum of the times of the points inside, ns.
-        along_sum: (N,) sum of their places along the box, meters.
     """
     count = len(center)
     reach = np.empty(count)
@@ -62,12 +57,7 @@ def look_at_boxes(
             if front <= 0 and side <= 0:
                 inside[i] += 1
                 time_sum[i] += offset_ns[p]
-                along_sum[i] += along
             elif front <= SHELL_M and side <= 0:
-                face = 0 if along > 0 else 1
-                shell[i, face] += 1
-                cut[i, face] += front <= CUT_M
+                shell[i, 0 if along > 0 else 1] += 1
             elif side <= SHELL_M and front <= 0:
-                face = 2 if across > 0 else 3
-                shell[i, face] += 1
-                cut[i, face] += side <= CUT_M
+                shell[i, 2 if across > 0 else 3] += 1

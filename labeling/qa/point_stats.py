@@ -24,23 +24,18 @@ class PointStats:
     Attributes:
         num_inside: (N,) above the ground; -1 where the sweep was not looked at.
         num_beyond: (N, 4) within 0.4 m beyond the front, rear, left and right face.
-        num_cut: (N, 4) of those, within 8 cm of the face.
         time_ns: (N,) mean time of the points inside after the sweep's start, NaN if none.
-        along_m: (N,) mean place of the points inside along the box, from its centre, NaN if none.
     """
 
     num_inside: Int64
     num_beyond: Int64
-    num_cut: Int64
     time_ns: Float64
-    along_m: Float64
 
     @classmethod
     def unknown(cls, count: int) -> PointStats:
         """Return the figures of boxes whose points nobody looked at."""
         none, faces = np.full(count, -1, dtype=np.int64), np.zeros((count, 4), dtype=np.int64)
-        nothing = np.full(count, np.nan)
-        return cls(none, faces, faces.copy(), nothing, nothing.copy())
+        return cls(none, faces, np.full(count, np.nan))
 
     def take_in(self, labels: LabelSet, sweep: Sweep) -> None:
         """Fill in the figures of the labels of one sweep; a sweep without labels is passed over."""
@@ -57,13 +52,11 @@ def stats_of_boxes(sweep: Sweep, boxes: Boxes) -> PointStats:
     """Return the figures of the boxes of one frame."""
     count = len(boxes)
     inside = np.zeros(count, dtype=np.int64)
-    shell, cut = np.zeros((count, 4), dtype=np.int64), np.zeros((count, 4), dtype=np.int64)
-    time_sum, along_sum = np.zeros(count), np.zeros(count)
+    shell, time_sum = np.zeros((count, 4), dtype=np.int64), np.zeros(count)
     height = boxes.size_lwh_m[:, 2]
     point_kernels.look_at_boxes(
         sweep.points_ego_m, sweep.offset_ns, boxes.center_xyz_m, boxes.size_lwh_m / 2,
         np.cos(boxes.yaw_rad), np.sin(boxes.yaw_rad), np.minimum(_GROUND_M, _GROUND_SHARE * height),
-        inside, shell, cut, time_sum, along_sum,
+        inside, shell, time_sum,
     )  # fmt: skip
-    some = np.where(inside > 0, inside, np.nan)
-    return PointStats(inside, shell, cut, time_sum / some, along_sum / some)
+    return PointStats(inside, shell, time_sum / np.where(inside > 0, inside, np.nan))

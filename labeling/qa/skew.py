@@ -12,10 +12,14 @@ import numpy as np
 
 from labeling.qa.labels import LabelSet
 from labeling.qa.point_stats import PointStats
+from labeling.qa.suspicion import LOOK_SCORE, Suspicion
 
 _FAST_MPS: Final = 3.0
 _MIN_POINTS: Final = 5
 _NOTICEABLE_M: Final = 0.2
+_NOTICEABLE_SHARE: Final = 0.1  # of the moving boxes
+_MANY: Final = 20  # moving boxes: fewer show no habit
+_HELD: Final = 0.5  # of `lead`: more says that the boxes are where the objects were
 
 
 class MotionSkew(NamedTuple):
@@ -28,6 +32,7 @@ class MotionSkew(NamedTuple):
         lead: in [-1, 1], which side of the boxes points stick out of: 1 if always on the side that
             the objects drove to (labels hold for the label's time), 0 if on neither (labels were
             drawn around the points).
+        worst: index of the box with the longest way, -1 without any.
     """
 
     num_boxes: int
@@ -35,6 +40,7 @@ class MotionSkew(NamedTuple):
     p95_m: float
     share: float
     lead: float
+    worst: int
 
 
 def motion_skew(labels: LabelSet, points: PointStats) -> MotionSkew:
@@ -45,10 +51,10 @@ def motion_skew(labels: LabelSet, points: PointStats) -> MotionSkew:
     """
     velocity = labels.velocity_map_mps()
     speed = np.hypot(*velocity.T)
-    asked = (speed > _FAST_MPS) & (points.num_inside >= _MIN_POINTS)
-    asked &= np.nan_to_num(points.time_ns) > 0
-    if not asked.any():
-        return MotionSkew(0, 0.0, 0.0, 0.0, 0.0)
+    fast = (speed > _FAST_MPS) & (points.num_inside >= _MIN_POINTS)
+    asked = np.flatnonzero(fast & (np.nan_to_num(points.time_ns) > 0))
+    if not len(asked):
+        return MotionSkew(0, 0.0, 0.0, 0.0, 0.0, -1)
     course = np.arctan2(velocity[:, 1], velocity[:, 0])
     ahead = np.where(np.cos(labels.yaw_map_rad - course) >= 0, 1.0, -1.0)[asked]
     way = speed[asked] * points.time_ns[asked] / 1e9
@@ -57,6 +63,29 @@ def motion_skew(labels: LabelSet, points: PointStats) -> MotionSkew:
     heavy = way > _NOTICEABLE_M
     lead = float(out[heavy].mean()) if heavy.any() else 0.0
     return MotionSkew(
-        int(asked.sum()), float(np.median(way)), float(np.quantile(way, 0.95)),
-        float(heavy.mean()), lead,
+        len(asked), float(np.median(way)), float(np.quantile(way, 0.95)), float(heavy.mean()),
+        lead, int(asked[way.argmax()]),
     )  # fmt: skip
+
+
+def skewed_labels(labels: LabelSet, points: PointStats) -> list[Suspicion]:
+    """Return one thing to look at if the moving boxes of a recording hold for no one instant.
+
+    It is about how the whole recording was labelled, not about single boxes: none is named.
+    """
+    skew = motion_skew(labels, points)
+    if skew.num_boxes < _MANY or skew.share < _NOTICEABLE_SHARE or skew.lead > _HELD:
+        return []
+    worst = skew.worst
+    return [
+        Suspicion(
+            "skew",
+            LOOK_SCORE,
+            int(labels.frame_times_ns[labels.frame[worst]]),
+            labels.boxes.center_xyz_m[worst],
+            str(labels.boxes.category[worst]),
+            str(labels.boxes.track_id[worst]),
+            f"{skew.num_boxes} moving boxes seem drawn around their points, which are of a later "
+            f"time than the label: {skew.median_m:.2f} m on, {skew.p95_m:.2f} m if fast",
+        )
+    ]

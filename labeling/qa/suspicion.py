@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from scene.types import Float64
+
+# Of a suspicion that is worth a look; planted errors score more, see `docs/label-quality.md`.
+LOOK_SCORE: Final = 2.0
 
 BoxKey = tuple[int, int]  # timestamp_ns, row of the box among those of its frame
 
@@ -15,7 +19,7 @@ class Suspicion:
     """One thing for a person to look at.
 
     Attributes:
-        kind: missing, place, heading, class, size, track or ghost.
+        kind: missing, place, heading, class, size, track, ghost or skew.
         score: the higher, the sooner it should be looked at: how many times the usual the worst
             figure is, plus a third of the next ones.
         timestamp_ns: the frame to look at first.

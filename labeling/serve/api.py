@@ -1,7 +1,7 @@
 """The API of the 3D editor; `labeling/editor/src/core/protocol.ts` is its other side.
 
 ```
-GET  /editor/api/tasks?after=&limit=            the clips, 100 at a time, with their state
+GET  /editor/api/tasks?after=&limit=            own clips, and those that wait for somebody
 GET  /editor/api/tasks/{task_id}                frames, prelabels, own draft and own answer
 GET  /editor/api/tasks/{task_id}/points/{i}     the sweep of frame i in the point codec
 GET  /editor/api/tasks/{task_id}/images/{i}/{camera}   a camera image as recorded
@@ -73,7 +73,8 @@ def add_task_routes(router: APIRouter, clips: ClipStore, access: Access) -> None
         ids = list(islice(clips.task_ids(after), limit + 1))
         if len(ids) > limit:
             response.headers["x-next-after"] = ids[limit - 1]
-        return [_summary(clips, task_id, labeller) for task_id in ids[:limit]]
+        found = [_summary(clips, task_id, labeller) for task_id in ids[:limit]]
+        return [summary for summary in found if summary is not None]
 
     @router.get("/tasks/{task_id}")
     def task(task_id: str, labeller: str = labeller_of) -> dict[str, Any]:
@@ -156,9 +157,12 @@ def _frame(task: ClipTask, number: int) -> Any:
     return task.frames[number]
 
 
-def _summary(clips: ClipStore, task_id: str, labeller: str) -> dict[str, Any]:
+def _summary(clips: ClipStore, task_id: str, labeller: str) -> dict[str, Any] | None:
+    """Return a line of the list; None for a clip that others see to."""
     task = clips.get(task_id)
     answer, draft = _work_of(clips, task, labeller)
+    if answer is None and draft is None and clips.is_taken(task, labeller):
+        return None
     changed = [iso(answer.submitted_ns)] if answer else []
     changed += [draft["saved_at"]] if draft else []
     return {

@@ -21,7 +21,7 @@ from typing import Final
 
 import httpx
 
-from pipelines.services.ports import free_ports
+from pipelines.services.ports import check_free, free_ports
 from scene.errors import ConfigError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -95,8 +95,10 @@ class LabelStudio:
         """Start it, and wait until it answers.
 
         Raises:
-            ConfigError: if it does not come up, with the end of its log.
+            ConfigError: if it does not come up, with the end of its log, or if a server that was
+                not stopped still has its port.
         """
+        check_free(self._known.port, f"the file {self.folder / _STATE}")
         database = self.folder / "label_studio.sqlite3"
         cached = CACHE / f"{_version(self._executable)}.sqlite3"
         if not database.exists():

@@ -7,13 +7,14 @@ import itertools
 import numpy as np
 import pytest
 
+from labeling.clip_interface import read_submission
 from labeling.clip_store import ClipStore
 from labeling.label_studio_clips import LabelStudioClips
 from labeling.serve.app import create_proxied_app
 from scene.pose import wrap_angle
 from storage.local import LocalStore
 from tests.support import editor_page, label_studio
-from tests.support.clips import clips_of, store_recording
+from tests.support.clips import clips_of, store_recording, submission, submit
 from tests.support.editor_page import EditorPage
 from tests.support.editor_server import serving
 
@@ -190,3 +191,78 @@ def test_an_upgrade_that_closes_the_way_is_seen_and_the_work_is_stored(server, c
     assert result.external_id.startswith("label_studio-")
     assert result.annotator == "label_studio:1"
     assert_stored(result, task, shown)
+
+
+SELECT = "number => {const s = window.Htx.annotationStore; s.selectAnnotation("
+SELECT += "s.annotations.find(a => a.pk === number).id)}"
+
+
+def show_annotation(page, editor, number):
+    """Open another annotation of the task at once: no press of a button comes before it."""
+    page.evaluate(SELECT, number)
+    page.wait_for_timeout(1000)  # until the editor of the other one is gone
+    editor.ready()
+
+
+def x_of(editor, track):
+    return editor.box(track)["center_xyz_m"][0]
+
+
+def test_work_stays_in_the_annotation_that_it_was_done_in(server, clip):
+    backend, task, address, path = clip
+    hers = submit(server, f"x:{path.rpartition('=')[2]}", submission(task, "hers", shift_m=1.0))
+    start = {box.track_id: box.center_xyz_m[0] for box in task.prelabels if box.frame == 0}
+    with editor_page.browsing() as page:
+        editor = open_clip(page, server, address, path)
+        assert x_of(editor, "t1") == pytest.approx(start["t1"] + 1.0, abs=1e-3)  # hers as it is
+
+        page.get_by_label("Create an annotation").click()
+        page.wait_for_timeout(1000)
+        editor.ready()
+        assert x_of(editor, "t1") == pytest.approx(start["t1"], abs=1e-3)
+        editor.press("Tab")
+        mine = editor.state()["selected"]
+        editor.press("Shift+W")
+        editor.press("Shift+Enter")
+        moved = x_of(editor, mine)
+        assert abs(moved - start[mine]) > 0.1
+        with submitted(page) as answer:
+            editor.press("Control+Enter")
+        first = str(answer.value.json()["id"])
+        page.wait_for_timeout(1000)
+        editor.ready()
+        assert x_of(editor, mine) == pytest.approx(moved, abs=1e-3)
+
+        # a second annotation begins with the prelabels, and what is done there stays there
+        page.get_by_label("Create an annotation").click()
+        page.wait_for_timeout(1000)
+        editor.ready()
+        assert x_of(editor, mine) == pytest.approx(start[mine], abs=1e-3)
+        editor.press("Tab")
+        for _ in range(3):
+            editor.press("Shift+S")
+        second = x_of(editor, mine)
+        show_annotation(page, editor, first)
+        assert x_of(editor, mine) == pytest.approx(moved, abs=1e-3)
+        editor.press("Tab")
+        editor.press("Shift+D")  # not yet in Label Studio when the other one is opened
+        aside = editor.box(mine)["center_xyz_m"]
+        show_annotation(page, editor, None)
+        assert x_of(editor, mine) == pytest.approx(second, abs=1e-3)
+        show_annotation(page, editor, str(hers))
+        assert x_of(editor, "t1") == pytest.approx(start["t1"] + 1.0, abs=1e-3)
+        show_annotation(page, editor, first)
+        assert editor.box(mine)["center_xyz_m"] == pytest.approx(aside, abs=1e-3)
+        shown = seen_of(editor, len(task.frames))
+        with page.expect_response(lambda a: a.request.method == "PATCH") as answer:
+            page.get_by_role("button", name="Submit").last.click()  # it says Update
+        assert answer.value.ok
+    stored = {str(a["id"]): read_submission(a, "here") for a in backend.project.read_task(
+        int(path.rpartition("=")[2]))["annotations"]}  # fmt: skip
+    assert sorted(stored) == sorted([str(hers), first])
+    assert stored[str(hers)].submission_id == "hers"
+    kept = {(b.frame, b.track_id): b for b in stored[first].annotation.boxes}
+    for frame, boxes in enumerate(shown):
+        for track, box in boxes.items():
+            seen = pytest.approx(box["center_xyz_m"], abs=0.01)
+            assert kept[frame, track].center_xyz_m == seen

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import itertools
 import time
+import uuid
+from contextlib import closing
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from benchmarks import label_push
-from labeling.annotation import Submission
+from labeling.annotation import Submission, to_clip_boxes
 from labeling.clip_interface import result_of
 from labeling.clip_store import ClipStore
 from labeling.label_studio_clips import LabelStudioClips
 from labeling.serve import webhook
 from labeling.serve.app import create_proxied_app
 from labeling.server import UnavailableError
+from loop.config import LabelingConfig
+from loop.label import push_tasks
+from loop.label_quality import count_tasks, measure_labels
+from loop.settle import pull_annotations
+from loop.workspace import Workspace
 from scene.errors import LabelError
+from storage import schemas
 from storage.local import LocalStore
+from storage.open import StoreConfig
 from tests.support import label_studio
-from tests.support.clips import clips_of, store_recording, submission, submit
+from tests.support.clip_answers import select_frames
+from tests.support.clips import (
+    cars_at,
+    clips_of,
+    store_recording,
+    submission,
+    submit,
+    times_ns,
+)
 from tests.support.editor_server import serving
 
 pytestmark = pytest.mark.integration
@@ -211,6 +229,7 @@ def test_webhooks_lost_doubled_and_forged(server, backend, bucket):
     app = create_proxied_app(store, server.url, hook_secret=SECRET, fetching=fetching)
     numbers = lambda: sorted(r.task_id for r in backend.results(recording))  # noqa: E731
     with serving(app) as address:
+        assert isinstance(backend, LabelStudioClips)
         project = backend.project.project_id
         first = webhook.register(backend.server, project, address + webhook.PATH, SECRET)
         assert webhook.register(backend.server, project, address + webhook.PATH, SECRET) == first
@@ -280,3 +299,89 @@ def test_a_server_that_is_down_is_said_and_nothing_is_lost(server, bucket):
         down.push(bucket[2])
     with pytest.raises(LabelError):
         down.fetch()
+
+
+class Person:
+    """Somebody who came by the invitation of a server, with a session of their own."""
+
+    def __init__(self, server):
+        with server.client() as client:
+            invitation = client.get("/api/invite").json()["invite_url"]
+        self.client = httpx.Client(base_url=server.url, follow_redirects=True, timeout=60)
+        self.client.get(invitation)
+        form = {
+            "email": f"{uuid.uuid4().hex}@example.com",
+            "password": "of-the-test-1",
+            "csrfmiddlewaretoken": self.client.cookies["csrftoken"],
+        }
+        self.client.post(invitation, data=form, headers={"referer": server.url})
+        self.number = self.client.get("/api/current-user/whoami").json()["id"]
+
+    def next_task(self, project):
+        """Return the task that Label Studio gives this person now; empty if there is nothing."""
+        answer = self.client.get(f"/api/projects/{project}/next")
+        return {} if answer.status_code == 404 else answer.raise_for_status().json()
+
+    def submit(self, task, text):
+        body = {"result": [result_of(text)], "lead_time": 30.0}
+        headers = {"x-csrftoken": self.client.cookies["csrftoken"]}
+        url = f"/api/tasks/{task['id']}/annotations/"
+        self.client.post(url, json=body, headers=headers).raise_for_status()
+
+
+def test_two_people_label_the_share_that_is_asked_twice_and_a_third_decides(server, tmp_path):
+    """The whole way: two answers, agreement, a dispute, a task for a reviewer, its decision."""
+    store = StoreConfig(url=(tmp_path / "store").as_uri())
+    workspace = Workspace.open(
+        store,
+        StoreConfig(url=(tmp_path / "landing").as_uri()),
+        labeling=LabelingConfig(
+            backend="label_studio", mode="cuboids", url=server.url, api_key=server.api_key,
+            project=f"two {uuid.uuid4().hex}", honeypot_share=0.0, overlap_share=1.0,
+        ),
+    )  # fmt: skip
+    recording = store_recording(workspace.store)
+    times = [int(time) for time in times_ns()]
+    row = {"recording": str(recording), "status": "ok", "sweeps_digest": "of-the-test"}
+    known = pa.Table.from_pylist([row], schema=schemas.RECORDINGS)
+    workspace.tables.replace("recordings", known, {"recording": recording})
+    select_frames(workspace, recording, times)
+    clips = ClipStore(workspace.store)
+    assert set(push_tasks(workspace, recording)["num_people"].to_pylist()) == {2}
+    [task] = [clips.get(task_id) for task_id in clips.task_ids()]
+    with closing(workspace.clip_backend()) as backend:
+        assert isinstance(backend, LabelStudioClips)
+        project = backend.project.project_id
+        first, second, third = (Person(server) for _ in range(3))
+        truth = {time: cars_at(frame) for frame, time in enumerate(times)}
+        boxes = [box.to_json() for box in to_clip_boxes(dict(enumerate(truth.values())), "manual")]
+        asked = first.next_task(project)
+        first.submit(asked, submission(task, "one", boxes=boxes))
+        assert not first.next_task(project)  # nobody is asked twice
+        assert second.next_task(project)["id"] == asked["id"]
+        unlike = [box for box in boxes if box["frame"] != 1 or box["track_id"] == "t1"]
+        second.submit(asked, submission(task, "two", boxes=unlike))
+        assert not third.next_task(project)  # two are enough
+        assert backend.fetch().num_new == 2
+
+        rows = pull_annotations(workspace, recording).to_pylist()
+        both = sorted(f"label_studio:{one.number}" for one in (first, second))
+        assert {row["annotator"] for row in rows} == {"+".join(both)}
+        assert [row["timestamp_ns"] for row in rows] == [t for t in times if t != times[1]]
+        quality = measure_labels(workspace)
+        counts = quality.tasks
+        assert (counts.num_shared, counts.num_compared, counts.num_in_review) == (6, 6, 1)
+        assert quality.agreement[0].num_frames == len(times)
+
+        decision = third.next_task(project)
+        review = clips.get(decision["data"]["task_id"])
+        assert (review.purpose, review.timestamps_ns) == ("review", [times[1]])
+        proposed = [box.to_json() for box in review.prelabels]
+        assert len(proposed) == 2  # the consensus, with what one of them did not see
+        third.submit(decision, submission(review, "decided", boxes=proposed))
+        backend.fetch()
+    last = {row["timestamp_ns"]: row for row in pull_annotations(workspace, recording).to_pylist()}
+    assert sorted(last) == times
+    decided = last[times[1]]
+    assert (decided["annotator"], decided["review"]) == (f"label_studio:{third.number}", "fixed")
+    assert count_tasks(workspace).num_in_review == 0

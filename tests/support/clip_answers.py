@@ -1,13 +1,25 @@
-"""Answers of people to clips, submitted as the editor submits them."""
+"""Frames chosen for people, and their answers, submitted as the editor submits them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
 
 from labeling.annotation import Annotation, ClipBox, Submission
 from labeling.clip_store import Answer, ClipStore
 from loop.workspace import Workspace
 from scene.box import Boxes
+from scene.recording import RecordingId
+from storage import schemas
+
+
+def select_frames(workspace: Workspace, recording: RecordingId, times_ns: Sequence[int]) -> None:
+    """Choose frames for labelling, in the place of those chosen before."""
+    row = {"turn": 0, "recording": recording, "arm": "trigger", "reason": "", "issue_id": ""}
+    rows = [{**row, "timestamp_ns": time, "score": 1} for time in times_ns]
+    table = pa.Table.from_pylist(rows, schema=schemas.SELECTIONS)
+    workspace.tables.replace("selections", table, {"turn": 0})
 
 
 def submit(

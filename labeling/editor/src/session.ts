@@ -2,11 +2,12 @@
 
 import type { HostStatus, LabelStudioHost } from "./bridge/label_studio";
 import { Api } from "./core/api";
-import { openDraftStore } from "./core/draft-store";
+import { type DraftStore, openDraftStore, TextDraftStore } from "./core/draft-store";
 import { Drafts, type SaveStatus } from "./core/drafts";
 import { Model } from "./core/model";
+import { type Place, placeOf } from "./core/own-work";
 import type { Annotation, SubmitRequest } from "./core/protocol";
-import { type Backup, newId } from "./core/recovery";
+import type { Backup } from "./core/recovery";
 import { Effort } from "./core/stats";
 import type { Document } from "./core/types";
 import { annotationOf, type OpenTask } from "./core/wire";
@@ -16,10 +17,11 @@ const SAVE_AFTER_MS = 250;
 export class Session {
   private timer: number | undefined;
   private readonly opened = performance.now();
-  private readonly submissionId = newId();
   private handedIn: Document | null = null;
   /** Other unfinished work on the task, which is older. */
   other: Backup | null = null;
+  /** Where the boxes came from, in words for the person. */
+  readonly origin: string;
 
   private constructor(
     readonly task: OpenTask,
@@ -27,9 +29,9 @@ export class Session {
     readonly effort: Effort,
     private readonly drafts: Drafts,
     readonly host: LabelStudioHost | null,
-    /** Where the boxes came from, in words for the person. */
-    readonly origin: string,
+    source: keyof typeof ORIGINS,
   ) {
+    this.origin = ORIGINS[source];
     model.subscribe((state, before) => {
       if (state.document !== before.document) this.keepSoon();
     });
@@ -41,7 +43,12 @@ export class Session {
       this.host?.flush();
       this.drafts.saveNow(this.annotation());
     });
-    host?.attach(() => this.request());
+    host?.attach(() => this.request(), source === "label studio");
+    // What is not in the annotation that was left is kept under its name, see `own-work.ts`.
+    const openAgain = () => window.location.reload();
+    host?.onSwitch(openAgain);
+    if (host?.status.kind === "readonly")
+      host.onStatus((status) => void (status.kind === "ready" && openAgain()));
   }
 
   /** Open a task with the newest work that there is on it. */
@@ -55,18 +62,17 @@ export class Session {
       openDraftStore(),
       findHost(taskId),
     ]);
-    const { drafts, recovery } = await Drafts.open(task, api, store);
-    const held = host?.read() ?? null;
-    // What Label Studio holds counts where we keep nothing newer of our own.
-    const fromHost =
-      held !== null &&
-      !held.prelabels &&
-      held.version === task.clip.version &&
-      (recovery.annotation === null || held.sequence > drafts.position.sequence);
-    const annotation: Annotation | null = fromHost ? held.annotation : recovery.annotation;
+    const place = await placeIn(host, task, store);
+    const known = host?.status.kind === "ready"; // then its annotations say what was submitted
+    const { drafts, recovery } = await Drafts.open(
+      known ? { ...task, annotation: null } : task,
+      api,
+      host?.status.kind === "readonly" ? new TextDraftStore(FORGETFUL) : store,
+      place,
+    );
+    const { annotation, source } = recovery;
     const model = new Model(task.clip, annotation?.boxes ?? task.prelabels, task.prelabels);
-    const source = fromHost ? "label studio" : recovery.source;
-    const session = new Session(task, model, new Effort(annotation), drafts, host, ORIGINS[source]);
+    const session = new Session(task, model, new Effort(annotation), drafts, host, source);
     session.other = recovery.other;
     if (recovery.pending !== null) void drafts.resumeSubmit().catch(() => undefined);
     return session;
@@ -100,8 +106,7 @@ export class Session {
   save(): Promise<void> {
     window.clearTimeout(this.timer);
     this.timer = undefined;
-    this.host?.flush();
-    return this.drafts.save(this.annotation());
+    return this.drafts.save(this.annotation()).finally(() => this.host?.flush());
   }
 
   /** The person has decided about the other work. */
@@ -118,6 +123,7 @@ export class Session {
   /** Hand in the work as it is; returns when the server has it. */
   async submit(): Promise<void> {
     const { document } = this.model;
+    if (this.host?.status.kind === "readonly") throw new Error(this.host.status.why);
     await this.save();
     if (!this.host?.submit()) {
       const reply = await this.drafts.submit(this.annotation(), this.leadTimeS());
@@ -137,7 +143,7 @@ export class Session {
   private request(): SubmitRequest {
     return {
       ...this.drafts.position,
-      submission_id: this.submissionId,
+      submission_id: this.drafts.workId,
       annotation: this.annotation(),
       lead_time_s: this.leadTimeS(),
     };
@@ -148,6 +154,25 @@ export class Session {
     this.timer = window.setTimeout(() => void this.save(), SAVE_AFTER_MS);
   }
 }
+
+/** Return which work the annotation around the editor goes on with. */
+async function placeIn(
+  host: LabelStudioHost | null,
+  task: OpenTask,
+  store: DraftStore,
+): Promise<Place> {
+  if (host === null || host.status.kind === "fallback") return { kind: "own", held: null };
+  const around = {
+    held: host.read(),
+    number: host.number,
+    elsewhere: host.elsewhere(),
+    editable: host.status.kind === "ready",
+  };
+  return placeOf(around, await Drafts.ownWork(task, store), task.clip.version);
+}
+
+/** Of what only is looked at nothing is kept. */
+const FORGETFUL = { getItem: () => null, setItem: () => undefined };
 
 const ORIGINS = {
   browser: "unsaved work of this browser is back",

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from labeling.clip_store import ClipStore
@@ -27,7 +26,7 @@ from scene.recording import RecordingId
 from storage import layout, schemas
 from storage.boxes import arrow_to_boxes
 from storage.sweeps import SweepFile
-from tests.support.clip_answers import submit
+from tests.support.clip_answers import select_frames, submit
 from tests.support.label_faults import jittered_detections
 from tests.support.label_stage import open_workspace
 from tests.support.tiny_recording import TinyRecording
@@ -43,15 +42,8 @@ def selected(tmp_path: Path) -> tuple[Workspace, RecordingId]:
     (source,) = scan(workspace)
     register(workspace, source)
     assert ingest_recording(workspace, source.name).status == "ok"
-    select(workspace, source.name, sorted(truth(workspace, source.name))[:NUM_SELECTED])
+    select_frames(workspace, source.name, sorted(truth(workspace, source.name))[:NUM_SELECTED])
     return workspace, source.name
-
-
-def select(workspace: Workspace, name: RecordingId, times: list[int]) -> None:
-    row = {"turn": 0, "recording": name, "arm": "trigger", "reason": "", "issue_id": "", "score": 1}
-    rows = [{**row, "timestamp_ns": time} for time in times]
-    table = pa.Table.from_pylist(rows, schema=schemas.SELECTIONS)
-    workspace.tables.replace("selections", table, {"turn": 0})
 
 
 def truth(workspace: Workspace, name: RecordingId) -> dict[int, Boxes]:
@@ -138,7 +130,7 @@ def test_a_honeypot_that_is_selected_later_is_labelled(
     workspace, name = selected
     first = push_tasks(workspace, name).to_pylist()
     (pot,) = [row["timestamp_ns"] for row in first if row["purpose"] == "honeypot"]
-    select(workspace, name, workspace.tables.read("frames")["timestamp_ns"].to_pylist())
+    select_frames(workspace, name, workspace.tables.read("frames")["timestamp_ns"].to_pylist())
     rows = push_tasks(workspace, name).to_pylist()
     assert len(rows) == 6
     assert {row["timestamp_ns"]: row["purpose"] for row in rows}[pot] == "label"

@@ -10,19 +10,24 @@
  * Use:
  *
  *   const host = await LabelStudioHost.find(task.task_id);   // null: the editor runs alone
- *   host.read()                                              // work that Label Studio holds
- *   host.attach(() => request)                               // and `host.changed()` after each edit
+ *   host.read()                                              // work that its annotation holds
+ *   host.attach(() => request, false)                        // and `host.flush()` after each edit
  *   host.onStatus((status) => show(status))
+ *   host.onSwitch(() => openAgain())
  *   host.submit()                                            // presses its Submit
+ *
+ * A host belongs to the one annotation that was open when it was found, and writes into no other:
+ * what is open around the editor may change while the editor stays.
  */
-import type { Annotation, SubmitRequest } from "../core/protocol";
+import { pause } from "../core/api";
+import type { HeldWork } from "../core/own-work";
+import type { SubmitRequest } from "../core/protocol";
 
 const TAG = "cuboids";
 const OBJECT = "clip";
 const PRELABELS = "prelabels-";
 const WAIT_MS = 10_000;
 const LOOK_MS = 250;
-const DEBOUNCE_MS = 300;
 
 /**
  * `ready`: Label Studio's Submit stores the work. `readonly`: what is open there is a prediction or
@@ -33,16 +38,10 @@ export type HostStatus =
   | { readonly kind: "readonly"; readonly why: string }
   | { readonly kind: "fallback"; readonly why: string };
 
-/** What Label Studio holds of the task: own work, or the prelabels that it copied. */
-export interface HostWork {
-  readonly annotation: Annotation;
-  readonly sequence: number;
-  readonly version: string;
-  readonly prelabels: boolean;
-}
-
 /** The few parts of Label Studio's store that are used. */
 interface TextResult {
+  /** What is stored; the tag's own values follow it only after the annotation is opened again. */
+  readonly mainValue: unknown;
   setValue(value: string[]): void;
 }
 interface TextTag {
@@ -50,28 +49,37 @@ interface TextTag {
   selectedValues(): unknown;
   addText(text: string): void;
 }
-interface SelectedAnnotation {
+interface OneAnnotation {
   readonly id: string;
   readonly pk: string | null;
   readonly type: string;
   readonly editable: boolean;
   readonly names: { get(name: string): unknown };
 }
+interface AnnotationStore {
+  readonly selected?: OneAnnotation;
+  readonly annotations?: readonly OneAnnotation[];
+  /** All annotations are shown side by side, each with an editor of its own. */
+  readonly viewingAll?: boolean;
+}
 interface Store {
   submitAnnotation?: () => void;
   updateAnnotation?: () => void;
-  readonly annotationStore: { readonly selected?: SelectedAnnotation };
+  readonly annotationStore: AnnotationStore;
   readonly task?: { readonly id?: number | string; readonly data?: unknown };
 }
 
 export class LabelStudioHost {
   private current: (() => SubmitRequest) | null = null;
-  private timer: ReturnType<typeof setTimeout> | undefined;
   private written = "";
   private shown: HostStatus = { kind: "ready" };
   private readonly listeners = new Set<(status: HostStatus) => void>();
   private readonly switches = new Set<() => void>();
-  private selected = "";
+  /** Id of the annotation that the host belongs to. */
+  private bound = "";
+  private left = false;
+  /** Why the last text was not taken. */
+  private refusal = "";
 
   private constructor(
     private readonly page: Window,
@@ -83,8 +91,8 @@ export class LabelStudioHost {
     if (page === window) return null;
     const host = new LabelStudioHost(page, taskId);
     const until = Date.now() + WAIT_MS;
-    while (!host.tag() && Date.now() < until) await pause(LOOK_MS);
-    host.selected = host.annotation()?.id ?? "";
+    while (!tagOf(host.selected()) && Date.now() < until) await pause(LOOK_MS);
+    host.bound = host.selected()?.id ?? "";
     host.look();
     return host;
   }
@@ -99,36 +107,43 @@ export class LabelStudioHost {
     listener(this.shown);
   }
 
-  /** Be told when another annotation of the task is opened around the editor: read again. */
+  /** Be told, once, when another annotation of the task is opened around the editor. */
   onSwitch(listener: () => void): void {
     this.switches.add(listener);
   }
 
-  /** Return the work that Label Studio holds, or null where there is none that can be read. */
-  read(): HostWork | null {
-    try {
-      const values = this.tag()?.selectedValues();
-      const text: unknown = Array.isArray(values) ? values[values.length - 1] : values;
-      if (typeof text !== "string" || !text) return null;
-      const work = JSON.parse(text) as Partial<SubmitRequest>;
-      if (!work.annotation || !Array.isArray(work.annotation.boxes)) return null;
-      return {
-        annotation: work.annotation,
-        sequence: work.sequence ?? 0,
-        version: work.version ?? "",
-        prelabels: (work.submission_id ?? "").startsWith(PRELABELS),
-      };
-    } catch {
-      return null;
+  /** Return the work that the annotation holds, or null where there is none that can be read. */
+  read(): HeldWork | null {
+    return heldBy(this.annotation());
+  }
+
+  /** Number of the annotation in Label Studio; null before it was submitted. */
+  get number(): string | null {
+    return this.annotation()?.pk ?? null;
+  }
+
+  /** Return the work in the task's other annotations: its id, and its largest sequence. */
+  elsewhere(): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const one of this.annotations()) {
+      const held = one.id === this.bound ? null : heldBy(one);
+      if (held === null || held.prelabels) continue;
+      found.set(held.work_id, Math.max(held.sequence, found.get(held.work_id) ?? 0));
     }
+    return found;
   }
 
   /**
-   * Keep Label Studio's text the same as the work: after edits, and before it sees any press of a
-   * button or key, so that its Submit never misses the last edit.
+   * Keep Label Studio's text the same as the work: at each flush, and before Label Studio sees any
+   * press of a button or key, so that its Submit never misses the last edit, and so that what was
+   * done is in the annotation before another one is opened.
+   *
+   * @param held whether the annotation holds the work as it is: then nothing is written before it
+   *   changes.
    */
-  attach(current: () => SubmitRequest): void {
+  attach(current: () => SubmitRequest, held: boolean): void {
     this.current = current;
+    if (held) this.written = wordsOf(current());
     window.focus(); // keys are for the editor until somebody clicks elsewhere
     const flush = () => this.flush();
     window.addEventListener("blur", flush);
@@ -147,34 +162,26 @@ export class LabelStudioHost {
     this.flush();
   }
 
-  /** Tell that the work changed; it is written soon. */
-  changed(): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.flush(), DEBOUNCE_MS);
-  }
-
-  /** Write the work into Label Studio now; returns whether it holds it. */
+  /** Write the work into its annotation now; returns whether that holds it. */
   flush(): boolean {
-    clearTimeout(this.timer);
     if (!this.current) return false;
     this.look();
-    const tag = this.tag();
-    if (!tag || this.shown.kind !== "ready") return false;
+    const tag = tagOf(this.annotation());
+    if (!tag || this.shown.kind === "readonly") return false;
     const request = this.current();
-    const work = JSON.stringify([request.sequence, request.annotation.boxes]);
-    if (work === this.written) return true; // the clock alone is no change
+    const work = wordsOf(request);
+    if (work === this.written) return true;
     const text = JSON.stringify(request);
     try {
       if (tag.result) tag.result.setValue([text]);
       else tag.addText(text);
-      const held: unknown = tag.selectedValues();
-      if (!Array.isArray(held) || held[held.length - 1] !== text) {
-        throw new Error("its text area did not take the text");
-      }
+      if (textOf(tag) !== text) throw new Error("its text area did not take the text");
     } catch (error) {
-      this.tell({ kind: "fallback", why: `Label Studio did not take the work: ${String(error)}` });
+      this.refusal = `Label Studio did not take the work: ${String(error)}`;
+      this.tell({ kind: "fallback", why: this.refusal });
       return false;
     }
+    this.refusal = "";
     this.written = work;
     return true;
   }
@@ -187,7 +194,7 @@ export class LabelStudioHost {
     if (!this.flush()) return false;
     try {
       const store = this.store();
-      const press = this.annotation()?.pk ? store?.updateAnnotation : store?.submitAnnotation;
+      const press = this.number ? store?.updateAnnotation : store?.submitAnnotation;
       if (typeof press !== "function") throw new Error("its store has no submit");
       press.call(store);
       return true;
@@ -228,9 +235,11 @@ export class LabelStudioHost {
     }
   }
 
-  /** The task's number, of the store or, where that is not as expected, of the page's address. */
+  /** Our task's number, of the store or, where that is not as expected, of the page's address. */
   private taskNumber(): string | null {
-    const number = this.store()?.task?.id;
+    const store = this.store();
+    if (store !== undefined && this.shows(store) === false) return null;
+    const number = store?.task?.id;
     if (number !== undefined) return String(number);
     try {
       return new URL(this.page.location.href).searchParams.get("task");
@@ -241,23 +250,37 @@ export class LabelStudioHost {
 
   /** Find out what is open around the editor, and tell those who want to know. */
   private look(): void {
-    const annotation = this.annotation();
-    if (!annotation || !this.tag()) {
-      const why = "This version of Label Studio is not known to the editor.";
-      this.tell({ kind: "fallback", why });
+    const store = this.store();
+    if (store !== undefined && this.shows(store) === false) {
+      this.tell({ kind: "readonly", why: "Label Studio has gone on to another task." });
       return;
     }
-    if (annotation.id !== this.selected) {
-      this.selected = annotation.id;
-      this.written = "";
-      for (const listener of this.switches) listener();
-    }
-    if (annotation.type === "prediction") {
+    const selected = this.selected();
+    if (!selected || !tagOf(selected)) {
+      const why = "This version of Label Studio is not known to the editor.";
+      this.tell({ kind: "fallback", why });
+    } else if (selected.id !== this.bound && !this.renamed(selected)) {
+      this.tell({ kind: "readonly", why: "Another annotation is open." });
+      if (!this.left) for (const listener of this.switches) listener();
+      this.left = true;
+    } else if (store?.annotationStore.viewingAll) {
+      this.tell({ kind: "readonly", why: "Open one of the annotations to change it." });
+    } else if (selected.type === "prediction") {
       const why = "These are the prelabels as they came; open your annotation to change them.";
       this.tell({ kind: "readonly", why });
-    } else if (!annotation.editable) {
+    } else if (!selected.editable) {
       this.tell({ kind: "readonly", why: "This annotation cannot be changed here." });
-    } else this.tell({ kind: "ready" });
+    } else if (this.refusal !== "") this.tell({ kind: "fallback", why: this.refusal });
+    else this.tell({ kind: "ready" });
+  }
+
+  /** Whether this is our annotation under the id that Label Studio gave it when it was stored. */
+  private renamed(selected: OneAnnotation): boolean {
+    const held = heldBy(selected);
+    if (held === null || this.written === "" || held.words !== this.written) return false;
+    if (this.annotations().some((one) => one.id === this.bound)) return false;
+    this.bound = selected.id;
+    return true;
   }
 
   private tell(status: HostStatus): void {
@@ -274,14 +297,22 @@ export class LabelStudioHost {
     }
   }
 
-  /** Whether the page still shows our task: it goes on to the next one before it drops an iframe. */
-  private shows(store: Store): boolean {
-    const data = store.task?.data;
-    const fields = (typeof data === "string" ? JSON.parse(data) : data) as { task_id?: unknown };
-    return fields?.task_id === this.taskId;
+  /**
+   * Whether the page still shows our task: it goes on to the next one before it drops an iframe.
+   * Undefined where its store is not as expected.
+   */
+  private shows(store: Store): boolean | undefined {
+    try {
+      const data = store.task?.data;
+      const fields = (typeof data === "string" ? JSON.parse(data) : data) as { task_id?: unknown };
+      return fields.task_id === this.taskId;
+    } catch {
+      return undefined;
+    }
   }
 
-  private annotation(): SelectedAnnotation | undefined {
+  /** What is open around the editor. */
+  private selected(): OneAnnotation | undefined {
     try {
       const store = this.store();
       return store && this.shows(store) ? store.annotationStore.selected : undefined;
@@ -290,18 +321,64 @@ export class LabelStudioHost {
     }
   }
 
-  private tag(): TextTag | undefined {
+  /** The annotation that we belong to, while it is open. */
+  private annotation(): OneAnnotation | undefined {
+    const selected = this.selected();
+    return selected?.id === this.bound ? selected : undefined;
+  }
+
+  private annotations(): readonly OneAnnotation[] {
     try {
-      const tag = this.annotation()?.names.get(TAG) as TextTag | undefined;
-      return typeof tag?.addText === "function" && typeof tag.selectedValues === "function"
-        ? tag
-        : undefined;
+      return this.store()?.annotationStore.annotations ?? [];
     } catch {
-      return undefined;
+      return [];
     }
   }
 }
 
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+function tagOf(annotation: OneAnnotation | undefined): TextTag | undefined {
+  try {
+    const tag = annotation?.names.get(TAG) as TextTag | undefined;
+    return typeof tag?.addText === "function" && typeof tag.selectedValues === "function"
+      ? tag
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What an annotation that others made may leave out. */
+const NOTHING = {
+  time_spent_s: 0,
+  events: { clicks: 0, keys: 0, drags: 0, actions: {}, seconds_by_track: {} },
+};
+
+function textOf(tag: TextTag | undefined): unknown {
+  const values: unknown = tag?.result ? tag.result.mainValue : tag?.selectedValues();
+  return Array.isArray(values) ? values[values.length - 1] : values;
+}
+
+function heldBy(annotation: OneAnnotation | undefined): HeldWork | null {
+  try {
+    const text = textOf(tagOf(annotation));
+    if (typeof text !== "string" || !text) return null;
+    const work = JSON.parse(text) as SubmitRequest;
+    if (!Array.isArray(work.annotation?.boxes)) return null;
+    const work_id = work.submission_id ?? "";
+    return {
+      work_id,
+      annotation: { ...NOTHING, ...work.annotation },
+      sequence: work.sequence ?? 0,
+      version: work.version ?? "",
+      prelabels: work_id.startsWith(PRELABELS),
+      words: wordsOf(work),
+    };
+  } catch {
+    return null;
+  }
+}
+
+/** Return what makes work other work: the clock alone is no change. */
+function wordsOf(work: SubmitRequest): string {
+  return JSON.stringify([work.submission_id, work.sequence, work.annotation.boxes]);
 }

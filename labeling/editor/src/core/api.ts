@@ -140,6 +140,7 @@ function path(taskId: string): string {
   return `${API}/tasks/${encodeURIComponent(taskId)}`;
 }
 
-function pause(ms: number): Promise<void> {
+/** Wait. */
+export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -5,6 +5,8 @@ import type { Annotation, SubmitRequest } from "./protocol";
 export interface LocalRecord {
   /** Of `keyOf`. */
   readonly key: string;
+  /** Of this piece of work, in the browser, on the server and in Label Studio. */
+  readonly work_id: string;
   readonly version: string;
   readonly client_id: string;
   /** Of the last local save. */
@@ -23,9 +25,13 @@ export interface LocalRecord {
   readonly backup: { readonly annotation: Annotation; readonly saved_at_ms: number } | null;
 }
 
-/** Return under what the work of a person on a task is kept: people may share a browser. */
-export function keyOf(taskId: string, labeller: string): string {
-  return `${taskId}/${labeller}`;
+/**
+ * Return under what the work of a person on a task is kept: people may share a browser.
+ *
+ * @param name of other work than the person's own; see `own-work.ts`.
+ */
+export function keyOf(taskId: string, labeller: string, name = ""): string {
+  return `${taskId}/${labeller}${name && `/${name}`}`;
 }
 
 export interface DraftStore {

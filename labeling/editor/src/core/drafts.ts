@@ -10,6 +10,7 @@
 import { ApiError } from "./api";
 import { type DraftStore, keyOf, type LocalRecord } from "./draft-store";
 import { sayLastWords, takeLastWords, withLastWords } from "./last-words";
+import type { Place } from "./own-work";
 import type { Annotation, DraftReply, DraftRequest, SubmitReply, SubmitRequest } from "./protocol";
 import { newId, type Recovery, recover } from "./recovery";
 import type { OpenTask } from "./wire";
@@ -62,20 +63,38 @@ export class Drafts {
     private readonly task: OpenTask,
     private readonly server: DraftServer,
     private readonly store: DraftStore,
+    private readonly place: Place,
   ) {
     this.taskId = task.clip.task_id;
-    this.key = keyOf(this.taskId, task.labeller);
+    const name = place.kind === "other" ? place.name : "";
+    this.key = keyOf(this.taskId, task.labeller, name);
     this.version = task.clip.version;
   }
 
-  /** Return the keeper of an open task and what to go on with. */
+  /**
+   * Return the keeper of an open task and what to go on with.
+   *
+   * @param place which work on the task; work that is not the person's own has no draft on our
+   *   server, which keeps one a person.
+   */
   static async open(
     task: OpenTask,
     server: DraftServer,
     store: DraftStore,
+    place: Place = { kind: "own", held: null },
   ): Promise<{ drafts: Drafts; recovery: Recovery }> {
-    const drafts = new Drafts(task, server, store);
+    const other = place.kind === "other";
+    const opened = other ? { ...task, draft: null, annotation: null } : task;
+    const drafts = new Drafts(opened, server, store, place);
     return { drafts, recovery: await drafts.recover() };
+  }
+
+  /** Return the id of the work that is kept of a person on a task; null without any. */
+  static async ownWork(task: OpenTask, store: DraftStore): Promise<string | null> {
+    const kept = await store.read(keyOf(task.clip.task_id, task.labeller)).catch(() => null);
+    const { draft } = task;
+    const onServer = draft !== null && draft.sequence > (kept?.sequence ?? 0);
+    return (onServer ? draft.work_id : kept?.work_id) ?? null;
   }
 
   get status(): SaveStatus {
@@ -86,6 +105,11 @@ export class Drafts {
   get position(): Pick<DraftRequest, "client_id" | "sequence" | "version"> {
     const { client_id, sequence, version } = this.record;
     return { client_id, sequence, version };
+  }
+
+  /** Id of the piece of work. */
+  get workId(): string {
+    return this.record.work_id;
   }
 
   /** Be told of the status whenever it changes; returns the function that ends it. */
@@ -180,9 +204,10 @@ export class Drafts {
     let recovery!: Recovery;
     const last = typeof localStorage === "undefined" ? null : takeLastWords(localStorage, this.key);
     this.record = await this.update((old) => {
-      const found = recover(withLastWords(old, last), this.task, this.mountId);
+      const known = old && { ...old, work_id: old.work_id ?? newId() };
+      const found = recover(withLastWords(known, last), this.task, this.mountId, this.place);
       recovery = found.recovery;
-      return found.record;
+      return { ...found.record, key: this.key };
     });
     if (recovery.source === "browser" && this.record.sequence > this.record.synced)
       this.schedule(0);
@@ -195,7 +220,10 @@ export class Drafts {
     let superseded = false;
     this.record = await this.update((stored) => {
       const record = stored ?? seen;
-      superseded = record.submitted > seen.submitted || record.version !== this.version;
+      superseded =
+        record.submitted > seen.submitted ||
+        record.version !== this.version ||
+        record.work_id !== seen.work_id;
       return superseded ? record : this.above(record, seen, annotation);
     });
     if (superseded) {
@@ -225,7 +253,8 @@ export class Drafts {
   }
 
   private schedule(afterMs: number): void {
-    if (this.timer !== null || this.closed) return;
+    if (this.place.kind === "other") this.tell("saved"); // Label Studio keeps it
+    if (this.timer !== null || this.closed || this.place.kind === "other") return;
     this.timer = setTimeout(() => {
       this.timer = null;
       void this.sync();
@@ -233,9 +262,9 @@ export class Drafts {
   }
 
   private async sync(): Promise<void> {
-    const { client_id, sequence, annotation } = this.record;
+    const { client_id, sequence, work_id, annotation } = this.record;
     if (!annotation || this.record.pending || this.closed) return;
-    const draft = { client_id, sequence, version: this.version, annotation };
+    const draft = { client_id, sequence, version: this.version, work_id, annotation };
     let reply: DraftReply;
     try {
       reply = await this.server.saveDraft(this.taskId, draft);

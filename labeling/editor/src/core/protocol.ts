@@ -91,6 +91,8 @@ export interface DraftRequest {
   readonly sequence: number;
   /** Of the task that this is a draft of. */
   readonly version: string;
+  /** The piece of work, which Label Studio may hold too; see `own-work.ts`. */
+  readonly work_id?: string;
   readonly annotation: Annotation;
 }
 

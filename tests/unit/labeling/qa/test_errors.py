@@ -11,7 +11,8 @@ from labeling.qa.errors import find_errors
 from labeling.qa.labels import LabelSet
 from labeling.qa.point_stats import PointStats, stats_of_boxes
 from labeling.qa.priors import SizePriors, surprise
-from labeling.qa.skew import motion_skew
+from labeling.qa.skew import motion_skew, skewed_labels
+from labeling.qa.suspicion import LOOK_SCORE
 from scene.box import Boxes, points_in_boxes
 from scene.pose import Trajectory
 from scene.sweep import Sweep
@@ -207,6 +208,13 @@ def test_skew_of_labels_at_the_sweeps_start():
     assert skew.median_m == pytest.approx(8.0 * 0.06, abs=0.03)
     assert (skew.share, skew.lead) == (1.0, 1.0)
     assert motion_skew(labels, PointStats.unknown(len(labels))).num_boxes == 0
+    assert skewed_labels(labels, points) == []  # they stick out: the boxes hold for their time
+    points.num_beyond[:, 1] = 9
+    [found] = skewed_labels(labels, points)
+    assert (found.kind, found.score) == ("skew", LOOK_SCORE)
+    assert np.nan_to_num(labels.speed_mps())[motion_skew(labels, points).worst] == pytest.approx(
+        np.nan_to_num(labels.speed_mps()).max()
+    )
 
 
 def test_surprise_is_against_the_own_kind_where_there_are_enough():

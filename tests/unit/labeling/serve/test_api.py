@@ -1,5 +1,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -204,3 +205,33 @@ def test_an_editor_that_is_not_built_says_how(bucket, access, tmp_path):
     page = TestClient(app, base_url=BASE).get("/editor/")
     assert page.status_code == 503
     assert "make editor" in page.text
+
+
+def test_a_clip_is_offered_to_as_many_people_as_are_asked(tmp_path, monkeypatch):
+    store = LocalStore(tmp_path)
+    first, second = clips_of(store, store_recording(store))
+    clips = ClipStore(store)
+    clips.add(replace(second, num_people=2))
+    access = TokenAccess.new(3)
+    app = create_app(store, access, dist=tmp_path)
+    people = [client_of(app, access, number) for number in (1, 2, 3)]
+
+    def offered():
+        listed = [one.get("/editor/api/tasks").json() for one in people]
+        ids = [{row["task_id"] for row in rows} for rows in listed]
+        return [sum(task.task_id in found for found in ids) for task in (first, second)]
+
+    def submit(number, task):
+        url = f"/editor/api/tasks/{task.task_id}/submit"
+        assert people[number].post(url, json=submission(task, f"s{number}")).status_code == 200
+
+    assert offered() == [3, 3]
+    url = f"/editor/api/tasks/{first.task_id}/draft"
+    assert people[0].put(url, json=draft(first, 1)).json()["stored"]
+    assert offered() == [1, 3]  # who began goes on alone
+    submit(1, second)
+    assert offered() == [1, 3]
+    submit(2, second)
+    assert offered() == [1, 2]  # own answers stay in sight
+    monkeypatch.setattr("labeling.clip_store._LEFT_NS", 0)
+    assert offered() == [3, 2]  # a draft that was left is in nobody's way
