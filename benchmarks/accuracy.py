@@ -73,36 +73,43 @@ def config_for(name: str, categories: tuple[str, ...]) -> TrainConfig:
     )  # fmt: skip
 
 
-def measure_iterations(
-    config: TrainConfig, batches: Batches, device: torch.device, minutes: float
-) -> int:
-    """Return how many steps fit into some minutes, data included; see the module's text."""
+def fit_iterations(
+    trainer: Trainer, frames: list[TrainFrame], device: torch.device, minutes: float
+) -> None:
+    """Do the first steps; give a training as many as fit into some minutes, data included.
+
+    The first steps are at the low end of the learning rate, however many there will be.
+    """
     now = time.process_time if device.type == "cpu" else time.perf_counter
-    trainer = Trainer(replace(config, iterations=_WARM_STEPS + _TIMED_STEPS), device)
+    batches = _batches(frames, trainer.config, device)
     begun = 0.0
-    steps = batches.ahead(0, _WARM_STEPS + _TIMED_STEPS, trainer.prepare)
-    for number, batch in enumerate(steps):
+    for number, batch in enumerate(batches.ahead(0, _WARM_STEPS + _TIMED_STEPS, trainer.prepare)):
         if number == _WARM_STEPS:
             trainer.checkpoint()  # waits for the device
             begun = now()
         trainer.train_step(batch)
     trainer.checkpoint()
     step_s = (now() - begun) / _TIMED_STEPS
-    return max(20, int(minutes * 60 / step_s))
+    steps = trainer.step + max(4, int(minutes * 60 / step_s))
+    trainer.config = replace(trainer.config, iterations=steps)
+
+
+def _batches(frames: list[TrainFrame], config: TrainConfig, device: torch.device) -> Batches:
+    return Batches(frames, config, threads=8 if device.type != "cpu" else 0, depth=2)
 
 
 def train_recipe(
     config: TrainConfig, frames: list[TrainFrame], device: torch.device, minutes: float, out: Path
 ) -> tuple[Predictor, TrainConfig, tuple[float, float], float]:
     """Train from scratch; return a predictor, settings, seconds (clock, CPU) and the last loss."""
-    batches = Batches(frames, config, threads=4 if device.type != "cpu" else 0, depth=2)
-    if minutes:
-        config = replace(config, iterations=measure_iterations(config, batches, device, minutes))
-        batches = Batches(frames, config, threads=4 if device.type != "cpu" else 0, depth=2)
-    trainer = Trainer(config, device)
+    trainer = Trainer(replace(config, iterations=10**6) if minutes else config, device)
     begun = told = time.perf_counter()
     cpu = time.process_time()
-    for batch in batches.ahead(0, config.iterations, trainer.prepare):
+    if minutes:
+        fit_iterations(trainer, frames, device, minutes)
+    config = trainer.config
+    batches = _batches(frames, config, device)
+    for batch in batches.ahead(trainer.step, config.iterations, trainer.prepare):
         loss = trainer.train_step(batch)
         if time.perf_counter() - told > 20:
             told = time.perf_counter()

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from training.config import TrainConfig
 from training.frames import num_point_columns
 from training.heads import NUM_CODES, PRIOR, Heads, Inputs, PointInputs
+from training.joined_heads import join_heads
 from training.layers import Residual, conv
-from training.pillar_max import pillar_max
+from training.pillar_max import pillar_max, tall_product
 
 _FAR_M: Final = 50.0
 EPS: Final = 1e-3
@@ -84,13 +85,13 @@ class PointNet(nn.Module):
         trash = num_frames * self.rows * self.columns
         return PointInputs(points, torch.where(inside, pillar, trash), num_frames)
 
-    def forward(self, inputs: PointInputs) -> Tensor:
-        """Return the (B, P, X, Y) picture, channels last in memory, always in float32."""
+    def forward(self, inputs: PointInputs, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the (B, P, X, Y) picture, channels last in memory; it is made in float32."""
         points, pillar, num_frames = inputs
         size = num_frames * self.rows * self.columns
         described = self.describe(points, pillar, size)
         weight, shift = self._normalised(described, pillar < size)
-        picture = pillar_max(described, weight, shift, pillar, size)
+        picture = pillar_max(described, weight, shift, pillar, size, dtype)
         return picture.view(num_frames, self.rows, self.columns, -1).permute(0, 3, 1, 2)
 
     def describe(self, points: Tensor, pillar: Tensor, size: int) -> Tensor:
@@ -139,7 +140,7 @@ def _moments(described: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     values = described.double() * share
     number = share.sum().clamp(min=1.0)
     mean = values.sum(dim=0) / number
-    covariance = values.t() @ values / number - mean[:, None] * mean
+    covariance = tall_product(values, values) / number - mean[:, None] * mean
     return mean.float(), covariance.float()
 
 
@@ -198,13 +199,18 @@ class CentreHead(nn.Module):
 
 
 class CenterPoint(nn.Module):
-    """Point network, backbone and centre heads; see the module's text for the way through."""
+    """Point network, backbone and centre heads; see the module's text for the way through.
+
+    Attributes:
+        joined: a training step makes all heads at once, which pays on an accelerator.
+    """
 
     order: Tensor
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         self.config = config
+        self.joined = False
         self.points = PointNet(config)
         self.backbone = Backbone(config)
         self.heads = nn.ModuleList(
@@ -223,14 +229,21 @@ class CenterPoint(nn.Module):
         """Return the heads of B frames."""
         if not isinstance(inputs, PointInputs):
             raise TypeError("this network looks at points")
-        with torch.autocast(inputs.points.device.type, enabled=False):
-            picture = self.points(inputs)  # sums and maxima over points stay in float32
+        device, dtype = inputs.points.device.type, torch.float32
+        if self.training and torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            picture = self.points(inputs, dtype)  # sums and maxima over points are in float32
         return self.look_from_above(picture)
 
     def look_from_above(self, picture: Tensor) -> Heads:
         """Return the heads for a (B, P, X, Y) picture: the dense part, of fixed shapes."""
         shared = self.backbone(picture)
-        heat, codes, iou = zip(*(head(shared) for head in self.heads), strict=True)
+        if self.joined and self.training:
+            said = join_heads(list(self.heads), shared)
+        else:
+            said = [head(shared) for head in self.heads]
+        heat, codes, iou = zip(*said, strict=True)
         heat = torch.cat(heat, dim=1)[:, self.order]
         return Heads(
             heat, torch.cat(codes, dim=1), torch.cat(iou, 1) if iou[0] is not None else None

@@ -237,9 +237,11 @@ def _send_clouds(clouds: Sequence[Float32], device: torch.device) -> tuple[Tenso
     total = sum(counts)
     rows = total if device.type == "cpu" else total + -total % _PAD_POINTS
     buffer = torch.empty((rows, clouds[0].shape[1]), pin_memory=device.type != "cpu")
-    values = buffer.numpy()
-    np.concatenate(clouds, out=values[:total])
-    values[total:] = 0.0
+    end = 0
+    for cloud, count in zip(clouds, counts, strict=True):
+        buffer[end : end + count].copy_(torch.from_numpy(cloud))  # by all threads that torch has
+        end += count
+    buffer[total:] = 0.0
     lengths = _send(np.array([*counts, rows - total]), device)
     part = torch.repeat_interleave(lengths, output_size=rows)
     return buffer.to(device, non_blocking=True), part

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scene.errors import ConfigError, TrainError
+from training.centerpoint import CenterPoint
 from training.checkpoint import Checkpoint, flatten_optimizer, unflatten_optimizer
 from training.config import TrainConfig
 from training.data import Batch
@@ -104,12 +105,15 @@ class Trainer:
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
         if device.type != "cpu":
             torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.benchmark = True  # shapes stay the same
         self.config = config
         self.device = device
         self.dtype = compute_dtype(config, device)
         self.step = 0
         self.progress = Progress()
         self.net = build_network(config).to(device)
+        if isinstance(self.net, CenterPoint):
+            self.net.joined = device.type != "cpu"
         torch.nn.utils.convert_conv2d_weight_memory_format(self.net, torch.channels_last)
         self._optimizer = torch.optim.AdamW(
             self.net.parameters(),

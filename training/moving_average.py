@@ -27,7 +27,8 @@ class MovingAverage:
         pairs = [(self.weights[name], tensor.detach()) for name, tensor in weights.items()]
         self._own = [own for own, _ in pairs if own.is_floating_point()]
         self._new = [new for own, new in pairs if own.is_floating_point()]
-        self._counts = [(own, new) for own, new in pairs if not own.is_floating_point()]
+        counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._own_counts, self._new_counts = [own for own, _ in counts], [new for _, new in counts]
 
     def start(self, net: nn.Module) -> None:
         """Begin again with the weights as they are."""
@@ -37,7 +38,7 @@ class MovingAverage:
     def update(self, step: int) -> None:
         """Take in the weights after a step (1 for the first); counts are copied."""
         share = 1.0 - min(self._decay, (1 + step) / (10 + step))
-        for own, new in self._counts:
-            own.copy_(new)
         # One pass over all tensors: a kernel for each would cost more than the step's own update.
         torch._foreach_lerp_(self._own, self._new, share)  # pyright: ignore[reportPrivateImportUsage]
+        if self._own_counts:
+            torch._foreach_copy_(self._own_counts, self._new_counts)  # pyright: ignore[reportPrivateImportUsage]

@@ -253,6 +253,22 @@ def test_a_broken_target_leaves_the_step_out(batches):
         trainer.train_step(broken)
 
 
+def test_joined_heads_learn_what_single_heads_learn(batches):
+    results = []
+    for joined in (False, True):
+        trainer = Trainer(replace(CONFIG, batch_size=2, precision="float32"), CPU)
+        trainer.net.joined = joined
+        loss = trainer.backward(trainer.prepare(batches.batch(0)))
+        grads = {name: p.grad for name, p in trainer.net.named_parameters()}
+        results.append((loss, grads, trainer.net.state_dict()))
+    (loss, grads, state), (other_loss, others, other_state) = results
+    assert loss == pytest.approx(other_loss, rel=1e-5)
+    for name, grad in grads.items():
+        torch.testing.assert_close(others[name], grad, rtol=1e-3, atol=1e-5)
+    for name, tensor in state.items():  # running statistics too
+        torch.testing.assert_close(other_state[name], tensor, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.gpu
 def test_steps_on_the_accelerator_are_those_of_the_cpu(batches):
     device = open_device("accelerator")
