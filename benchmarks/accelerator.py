@@ -123,7 +123,12 @@ def _simulate(folder: Path, size: Size) -> str:
     """Store simulated drives; return the digest of their dataset."""
     skip = size.config.num_sweeps - 1
     store = LocalStore(folder / "store")
-    return store_drives(store, size.drives, size.sweeps, size.lidar, skip).digest
+    manifest = store_drives(store, size.drives, size.sweeps, size.lidar, skip)
+    # The loops that one batch takes are compiled now, for the process that waits for this one.
+    frames = _open(folder, manifest.digest, size, "first")
+    Batches(frames, replace(size.config, batch_size=1)).batch(0)
+    frames.close()
+    return manifest.digest
 
 
 def _measure(
@@ -225,16 +230,21 @@ def _alone(
     return step_s
 
 
+def _open(folder: Path, dataset: str, size: Size, cache: str) -> StoreFrames:
+    """Open the simulated drives."""
+    store = LocalStore(folder / "store")
+    options = DataOptions(memory_bytes=0, cache_folder=str(folder / cache))
+    frames = open_frames(store, DatasetManifest.load(store, dataset), size.config, options)
+    if not isinstance(frames, StoreFrames):
+        raise TypeError("the frames should not be in memory")
+    return frames
+
+
 def _frames(
     folder: Path, dataset: str, size: Size, threads: int, figures: dict[str, Any]
 ) -> StoreFrames:
     """Open the simulated drives, and fill the cache once."""
-    store = LocalStore(folder / "store")
-    manifest = DatasetManifest.load(store, dataset)
-    options = DataOptions(memory_bytes=0, cache_folder=str(folder / "cache"))
-    frames = open_frames(store, manifest, size.config, options)
-    if not isinstance(frames, StoreFrames):
-        raise TypeError("the frames should not be in memory")
+    frames = _open(folder, dataset, size, "cache")
     figures["num_frames"] = len(frames)
     for name in ("store_samples_per_s", "cache_samples_per_s"):
         begun = time.perf_counter()
