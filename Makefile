@@ -53,7 +53,7 @@ format: $(READY) ## Format the code
 oracle: $(VENV)/.oracle ## Official devkits and clients that tests compare with
 
 $(VENV)/.oracle: $(READY)
-	@$(PIP) install -c constraints.txt -e '.[oracle,ray,rerun]' --no-build-isolation
+	@$(PIP) install -c constraints.txt -e '.[oracle,kuberay,rerun]' --no-build-isolation
 	@$(PIP) install -c constraints.txt --no-deps nuscenes-devkit==1.2.0 vcd==6.0.3 av2==0.3.6
 	@$(PIP) install --no-deps --upgrade --target $(VENV)/oracles av2==0.2.1
 	@touch $@

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.metadata import picture, table
+from assets.metadata import figure, picture, table
 from assets.train import detector
 from loop.evaluate import Measured, evaluate_model
 from loop.evaluation_pictures import PICTURES
@@ -16,17 +16,15 @@ from storage import layout
     deps=[detector],
     group_name="train",
     kinds={"numpy"},
-    description="nuScenes metrics on held-out drives, by class and range, with 95 % intervals.",
+    description="nuScenes metrics on held-out drives with 95 % intervals, also by class, range, "
+    "points, visibility, speed, place, time and source.",
 )
 def evaluation(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
     """Measure the newest model on the newest dataset's held-out frames."""
     model, data = latest_model(workspace), latest_dataset(workspace)
     measured = evaluate_model(workspace, model, data, current_turn(workspace))
     figures = measured.evaluation.headline()
-    rows = [
-        {"metric": name, "value": f"{i.value:.3f}", "95 %": f"{i.low:.3f} – {i.high:.3f}"}
-        for name, i in figures.items()
-    ]
+    rows = [{"metric": name, "value (95 %)": figure(i)} for name, i in figures.items()]
     return dg.MaterializeResult(
         metadata={
             "model": model,
@@ -34,6 +32,7 @@ def evaluation(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "NDS": figures["NDS"].value,
             "metrics": table(rows),
             "mistakes": table(_mistakes(measured)),
+            "conditions": table(_conditions(measured), limit=40),
             **{
                 name: picture(
                     workspace.store, layout.evaluation_picture(model, data, name), caption
@@ -50,6 +49,21 @@ def _mistakes(measured: Measured) -> list[dict[str, object]]:
     return [
         {"kind": kind, "count": count[kind], "mAP gained": f"{value:+.3f}"}
         for kind, value in cost.items()
+    ]
+
+
+def _conditions(measured: Measured) -> list[dict[str, object]]:
+    """Return a row for every condition, all categories together."""
+    return [
+        {
+            "condition": f"{score.kind}: {score.value}",
+            "AP": figure(score.ap),
+            "found": figure(score.recall),
+            "objects": score.num_boxes,
+            "frames": score.num_frames,
+        }
+        for score in measured.conditions
+        if not score.category
     ]
 
 

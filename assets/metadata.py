@@ -11,6 +11,7 @@ from PIL import Image
 
 from scene.errors import NotFoundError
 from storage.store import ObjectStore
+from training.evaluation import Interval
 
 _THUMBNAIL_PX = 480
 _MAX_BYTES = 24_000
@@ -48,3 +49,11 @@ def table(rows: Sequence[Mapping[str, object]], limit: int = 12) -> dg.MetadataV
     if len(rows) > limit:
         lines.append(f"\n{len(rows) - limit} more rows")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def figure(value: Interval) -> str:
+    """Return a figure with its 95 % interval, as far as they are known."""
+    if value.value != value.value:  # NaN
+        return ""
+    known = value.low == value.low
+    return f"{value.value:.3f}" + (f" ({value.low:.3f} – {value.high:.3f})" if known else "")

@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import dagster as dg
 import psutil
 
 _POLL_S = 0.2
+_LAST_S = 3.0  # for what is left of a family after its head had its time
 _PREEMPTED = 75  # the process saved a checkpoint after SIGTERM and can go on later
 
 
@@ -27,14 +28,22 @@ class TrainingProcess:
     """
 
     working_directory: Path
-    grace_s: float = 20.0
+    grace_s: float = 60.0
 
     def run(
-        self, context: dg.AssetExecutionContext, command: Sequence[str]
+        self,
+        context: dg.AssetExecutionContext,
+        command: Sequence[str],
+        variables: Mapping[str, str] | None = None,
     ) -> dg.MaterializeResult:
         """Run to the end and return what the process reported through Pipes.
 
         On cancel or any other interruption no process of the tree survives.
+
+        Args:
+            context: of the step.
+            command: what to start; it may start others.
+            variables: of its environment, beside the present ones.
 
         Raises:
             dg.Failure: if the process failed, or ended without reporting a result.
@@ -46,7 +55,9 @@ class TrainingProcess:
             context_injector=dg.PipesEnvContextInjector(),
             message_reader=dg.PipesTempFileMessageReader(),
         ) as session:
-            environment = {**os.environ, **session.get_bootstrap_env_vars()}
+            environment = {
+                **os.environ, **(variables or {}), **session.get_bootstrap_env_vars()
+            }  # fmt: skip
             child = subprocess.Popen(
                 list(command), cwd=self.working_directory, env=environment, start_new_session=True
             )
@@ -74,18 +85,39 @@ class TrainingProcess:
 
 
 def stop_tree(pid: int, grace_s: float) -> None:
-    """Stop a process and all its descendants: SIGTERM, then SIGKILL after `grace_s` seconds."""
+    """Stop a process and all its descendants.
+
+    The process alone is asked by SIGTERM and has `grace_s` seconds: it knows how its family ends
+    in good order, workers together after one step, and Ray's own processes after those. Whoever
+    is left then gets SIGTERM too, and SIGKILL soon after.
+    """
     try:
         parent = psutil.Process(pid)
-        family = [*parent.children(recursive=True), parent]
+        family = {parent, *parent.children(recursive=True)}
     except psutil.NoSuchProcess:
         return
+    _signal(parent.terminate)
+    deadline = time.monotonic() + grace_s
+    while parent.is_running() and time.monotonic() < deadline:
+        gone, _ = psutil.wait_procs([parent], timeout=_POLL_S)
+        if gone:
+            break
+        family |= _children(parent)
+    family |= _children(parent)
     for process in family:
         _signal(process.terminate)
-    _, alive = psutil.wait_procs(family, timeout=grace_s)
+    _, alive = psutil.wait_procs(family, timeout=min(_LAST_S, grace_s))
     for process in alive:
         _signal(process.kill)
-    psutil.wait_procs(alive, timeout=grace_s)
+    psutil.wait_procs(alive, timeout=_LAST_S)
+
+
+def _children(parent: psutil.Process) -> set[psutil.Process]:
+    """Return the descendants that a process has now; those of one that is gone are not known."""
+    try:
+        return set(parent.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return set()
 
 
 def _signal(send: Callable[[], None]) -> None:

@@ -1,6 +1,5 @@
-"""The dataset, and the detector trained on it in a process of its own."""
+"""The dataset, and the detector trained on it by processes of their own, here or on a cluster."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,12 +8,16 @@ from typing import Any
 import dagster as dg
 
 from assets.automation import ON_NEW_DATA
+from assets.goodput import fault_table, time_table
 from assets.label import annotations
 from assets.processes import TrainingProcess
+from assets.ray_jobs import goes_to_a_cluster, run_ray_job
+from assets.training_run import TrainingRun
 from loop.dataset import build_dataset
 from loop.train import TrainJob, model_config, model_is_complete, plan_training, record_model
 from loop.turns import current_turn, latest_dataset
 from loop.workspace import Workspace
+from training.engines import Setup
 
 _CHECKPOINT, _PARITY = "checkpoint_exists", "onnx_parity"
 
@@ -58,20 +61,23 @@ def dataset(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             description="The exported file gives the same boxes as the trained network.",
         ),
     ],
-    description="The lidar detector, trained in its own process; resumes from its last checkpoint.",
+    description="The lidar detector, trained by supervised workers here or on a Ray cluster; "
+    "a cancelled or failed run leaves a checkpoint, and the next one resumes.",
 )  # fmt: skip
 def detector(
     context: dg.AssetExecutionContext,
+    config: TrainingRun,
     workspace: dg.ResourceParam[Workspace],
     training_process: dg.ResourceParam[TrainingProcess],
+    training_setup: dg.ResourceParam[Setup],
 ) -> dg.MaterializeResult:
     """Train on the newest dataset, starting from the champion; equal work is not done twice."""
-    turn = current_turn(workspace)
-    job = plan_training(workspace, latest_dataset(workspace), turn)
+    turn, setup = current_turn(workspace), config.over(training_setup)
+    job = plan_training(workspace, latest_dataset(workspace), turn, setup.shards)
     reused = model_config(workspace, job.model_id) is not None
-    metadata = {} if reused else dict(_train(context, workspace, training_process, job))
-    config = record_model(workspace, job, turn)
-    parity = config["parity"]
+    metadata = {} if reused else _train(context, workspace, training_process, setup, job)
+    made = record_model(workspace, job, turn)
+    parity = made["parity"]
     return dg.MaterializeResult(
         metadata={
             **metadata,
@@ -81,7 +87,7 @@ def detector(
             "started_from": job.init_model or "scratch",
             "reused": reused,
         },
-        data_version=dg.DataVersion(config["onnx_digest"][:16]),
+        data_version=dg.DataVersion(made["onnx_digest"][:16]),
         check_results=[
             dg.AssetCheckResult(
                 check_name=_CHECKPOINT, passed=model_is_complete(workspace, job.model_id)
@@ -92,12 +98,35 @@ def detector(
 
 
 def _train(
-    context: dg.AssetExecutionContext, workspace: Workspace, process: TrainingProcess, job: TrainJob
-) -> Mapping[str, Any]:
-    """Run the training process; return the metadata it reported."""
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    process: TrainingProcess,
+    setup: Setup,
+    job: TrainJob,
+) -> dict[str, Any]:
+    """Train with the engine that was chosen; return the metadata it reported, and tables of it."""
+    context.log.info("engine %s, workers %s", setup.engine, setup.workers)
+    if goes_to_a_cluster(setup):
+        result = run_ray_job(context, setup, job.to_json(workspace, secrets=False))
+    else:
+        result = _train_here(context, workspace, process, setup, job)
+    told: Mapping[str, Any] = result.metadata or {}
+    account = getattr(told.get("goodput"), "value", None)
+    tables = {"time": time_table(account), "faults": fault_table(account)} if account else {}
+    return {**told, **tables, "engine": setup.engine, "workers": setup.workers}
+
+
+def _train_here(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    process: TrainingProcess,
+    setup: Setup,
+    job: TrainJob,
+) -> dg.MaterializeResult:
+    """Run the engine as a child of this process."""
     with TemporaryDirectory(prefix="starloop-train-") as folder:
         path = Path(folder) / "job.json"
+        path.touch(mode=0o600)  # it may hold the store's secret
         path.write_text(job.to_json(workspace))
-        path.chmod(0o600)  # it may hold the store's secret
-        command = [sys.executable, "-m", "training.train", "--job", str(path)]
-        return process.run(context, command).metadata or {}
+        command = setup.command(path)
+        return process.run(context, command.arguments, command.environment)

@@ -64,6 +64,9 @@ class LoopConfig:
         iterations: training iterations of a first model; 0 means the recipe's own number.
         finetune_iterations: iterations of a turn that starts from the champion; 0 as above.
         num_threads: threads of training and inference; 0 means one per core.
+        shards: parts of every batch, which workers of a training share; part of the model's name.
+            0 means as many as the workers need; with a number, other numbers of workers that
+            divide it make the same model.
         memory_bytes: a dataset whose points fit is kept in memory by the training.
         cache_folder: where the training keeps frames of a larger one; empty for nowhere.
         cache_bytes: what they may take there.
@@ -85,6 +88,7 @@ class LoopConfig:
     iterations: int = 0
     finetune_iterations: int = 0
     num_threads: int = 0
+    shards: int = 0
     memory_bytes: int = 1 << 30
     cache_folder: str = ""
     cache_bytes: int = 64 << 30

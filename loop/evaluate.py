@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from loop.conditions import conditions_of
 from loop.evaluation_pictures import draw_pictures
 from loop.predictions import load_detector, predict_recording
 from loop.workspace import Workspace
 from scene.box import Boxes
 from scene.errors import NotFoundError
-from scene.recording import RecordingId, frame_id
+from scene.recording import RecordingId, frame_id, split_frame_id
 from storage import layout, lineage, schemas
 from storage.lineage import Node
 from storage.manifest import DatasetManifest
 from training.evaluation import (
     Comparison,
+    ConditionScore,
     EvalFrame,
     Evaluation,
     Region,
     compare,
     evaluate,
+    score_conditions,
     score_slices,
 )
 from training.evaluation.curves import calibrate
@@ -41,6 +45,7 @@ class Measured:
         slices: AP on parts of the held-out frames, as `training.evaluation.slices` returns them.
         mistakes: `cost` in mAP and `count` of each kind, as `training.evaluation.mistakes` sorts
             them, and `calibration_error`; empty for evaluations made before there were any.
+        conditions: the model by points, visibility, speed, place, time and source; empty as above.
     """
 
     model_id: str
@@ -48,15 +53,14 @@ class Measured:
     evaluation: Evaluation
     slices: list[dict[str, Any]]
     mistakes: dict[str, Any]
+    conditions: tuple[ConditionScore, ...] = ()
 
 
 def evaluate_model(workspace: Workspace, model_id: str, dataset: str, turn: int) -> Measured:
     """Measure a model on a dataset's held-out frames; computed once and kept."""
     key = layout.evaluation(model_id, dataset)
     try:
-        stored = json.loads(workspace.store.get(key))
-        evaluation = Evaluation.from_dict(stored["evaluation"])
-        return Measured(model_id, dataset, evaluation, stored["slices"], stored.get("mistakes", {}))
+        return _read(model_id, dataset, json.loads(workspace.store.get(key)))
     except NotFoundError:
         pass
     manifest = DatasetManifest.load(workspace.store, dataset)
@@ -71,9 +75,16 @@ def evaluate_model(workspace: Workspace, model_id: str, dataset: str, turn: int)
         "count": found.count,
         "calibration_error": calibrate(evaluation.matches).error,
     }
-    measured = Measured(model_id, dataset, evaluation, slices, mistakes)
+    known = known_of(workspace, frames)
+    conditions = score_conditions(frames, known, workspace.config.categories, region=region)
+    measured = Measured(model_id, dataset, evaluation, slices, mistakes, tuple(conditions))
     body = json.dumps(
-        {"evaluation": evaluation.to_dict(), "slices": slices, "mistakes": mistakes}
+        {
+            "evaluation": evaluation.to_dict(),
+            "slices": slices,
+            "mistakes": mistakes,
+            "conditions": [score.to_dict() for score in conditions],
+        }
     ).encode()
     draw_pictures(workspace, (model_id, dataset), frames, evaluation, found)
     _write_rows(workspace, measured, turn)
@@ -87,6 +98,31 @@ def evaluate_model(workspace: Workspace, model_id: str, dataset: str, turn: int)
         ],
     )
     return measured
+
+
+def _read(model_id: str, dataset: str, stored: dict[str, Any]) -> Measured:
+    return Measured(
+        model_id,
+        dataset,
+        Evaluation.from_dict(stored["evaluation"]),
+        stored["slices"],
+        stored.get("mistakes", {}),
+        tuple(ConditionScore.from_dict(row) for row in stored.get("conditions", [])),
+    )
+
+
+def known_of(workspace: Workspace, frames: Sequence[EvalFrame]) -> list[dict[str, str]]:
+    """Return what is known of the circumstances of each frame, see `loop.conditions`."""
+    times: dict[str, list[int]] = {}
+    for frame in frames:
+        recording, time = split_frame_id(frame.frame_id)
+        times.setdefault(recording, []).append(time)
+    known = {
+        frame_id(recording, time): facts
+        for recording, stamps in times.items()
+        for time, facts in zip(stamps, conditions_of(workspace, recording, stamps), strict=True)
+    }
+    return [known[frame.frame_id] for frame in frames]
 
 
 def held_out_frames(
@@ -146,6 +182,22 @@ def _write_rows(workspace: Workspace, measured: Measured, turn: int) -> None:
             "num_frames": piece["num_frames"],
         }
         for piece in measured.slices
+    ]
+    rows += [
+        {
+            "model_id": measured.model_id,
+            "dataset": measured.dataset,
+            "turn": turn,
+            "metric": f"{name}/{score.category or 'all'} {score.kind} {score.value}",
+            "value": figure.value,
+            "low": figure.low,
+            "high": figure.high,
+            "num_boxes": score.num_boxes,
+            "num_frames": score.num_frames,
+        }
+        for score in measured.conditions
+        for name, figure in (("AP", score.ap), ("recall", score.recall))
+        if figure.value == figure.value  # NaN: has no precision
     ]
     table = pa.Table.from_pylist(rows, schema=schemas.EVALUATIONS)
     scope = {"model_id": measured.model_id, "dataset": measured.dataset}

@@ -12,6 +12,7 @@ from loop.turn_facts import TurnFacts
 from loop.workspace import Workspace
 from reporting.model import (
     CategoryScore,
+    ConditionLine,
     DatasetSummary,
     Interval,
     LabelSummary,
@@ -25,6 +26,8 @@ from reporting.model import (
 from storage.manifest import DatasetManifest
 from training import evaluation
 
+_FEW_BOXES = 10  # a condition with fewer says little
+_OF_A_KIND = 5  # conditions shown of one kind
 _SEGMENT_WARNING = (
     "There was only one drive, so its end was held out behind a gap. Training and held-out "
     "frames come from the same drive: these figures are optimistic."
@@ -159,6 +162,21 @@ def metrics_of(measured: Measured | None) -> ModelMetrics | None:
             for score in scores.classes
             if score.num_boxes
         ),
+        conditions=_conditions(measured),
+    )
+
+
+def _conditions(measured: Measured) -> tuple[ConditionLine, ...]:
+    """Return the conditions that say something; of many places and sources only the worst."""
+    shown: list[evaluation.ConditionScore] = []
+    every = [c for c in measured.conditions if not c.category and c.num_boxes >= _FEW_BOXES]
+    for kind in dict.fromkeys(c.kind for c in every):
+        of_kind = [c for c in every if c.kind == kind]
+        worst = sorted(of_kind, key=lambda c: c.recall.value)[:_OF_A_KIND]
+        shown += [c for c in of_kind if c in worst]
+    return tuple(
+        ConditionLine(f"{c.kind}: {c.value}", interval(c.ap), interval(c.recall), c.num_boxes)
+        for c in shown
     )
 
 

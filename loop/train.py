@@ -39,13 +39,20 @@ class TrainJob:
     init_model: str | None
     model_id: str
 
-    def to_json(self, workspace: Workspace) -> str:
-        """Return the job file that `python -m training.train --job` reads."""
+    def to_json(self, workspace: Workspace, *, secrets: bool = True) -> str:
+        """Return the job file that `python -m training.train --job` reads.
+
+        Args:
+            workspace: where data and models are.
+            secrets: with the store's keys. Without them, as for a cluster whose job descriptions
+                anybody there can read, its machines must have keys of their own.
+        """
         from training.job import Job  # its imports take longer than all else of a step
 
+        store = workspace.store_config
         job = Job(
-            workspace.store_config, self.dataset, self.config, self.init_model, self.model_id,
-            data_options(workspace),
+            store if secrets else replace(store, access_key="", secret_key=""),
+            self.dataset, self.config, self.init_model, self.model_id, data_options(workspace),
         )  # fmt: skip
         return json.dumps(job.to_dict(), indent=1)
 
@@ -62,8 +69,18 @@ def data_options(workspace: Workspace) -> DataOptions:
     )
 
 
-def plan_training(workspace: Workspace, dataset: str, turn: int) -> TrainJob:
-    """Return a turn's order to train on a dataset, starting from the champion if there is one."""
+def plan_training(workspace: Workspace, dataset: str, turn: int, shards: int = 1) -> TrainJob:
+    """Return a turn's order to train on a dataset, starting from the champion if there is one.
+
+    Args:
+        workspace: what the loop knows.
+        dataset: digest.
+        turn: number.
+        shards: parts of a batch that the workers need, where the policy names no number.
+
+    Raises:
+        ConfigError: if a batch of the recipe cannot be cut into so many parts.
+    """
     trained = model_of_turn(workspace, turn)
     champion = (trained["init_model"] or None) if trained else champion_id(workspace)
     config: TrainConfig = getattr(recipes, workspace.config.recipe)()
@@ -79,6 +96,7 @@ def plan_training(workspace: Workspace, dataset: str, turn: int) -> TrainJob:
         iterations=wanted or config.iterations,
         seed=workspace.config.seed,
         num_threads=threads,
+        shards=workspace.config.shards or shards,
     )
     return TrainJob(dataset, config, champion, model_id_of(dataset, config, champion))
 

@@ -97,6 +97,7 @@ Run the same command again after a stop: it goes on where it was.
   starloop train --workers 2 --chaos "hang:2m,nan:100,storage:1m,sigterm:5m"
   starloop train --workers 2 --engine torchrun    torch's own launcher, for comparison
   starloop train --workers 2 --engine ray         on a Ray cluster: RAY_ADDRESS, or one made here
+  starloop train --workers 1:2 --engine ray       between one worker and two, as places come and go
 
 \b
 Faults on purpose: KIND:WHEN or KIND@WORKER:WHEN. WHEN is a time (every so often) or a step (once).
@@ -110,7 +111,7 @@ Exit code: 0 finished, 75 stopped in good order, 76 hang, 77 bad numbers, 78 wro
 _TRAIN = {
     "recipe": "small",
     "dataset": "latest",
-    "workers": 1,
+    "workers": "1",
     "engine": "starloop",
     "chaos": "",
     "iterations": 0,
@@ -120,7 +121,7 @@ _TRAIN = {
 @main.command(help=_TRAIN_HELP)
 @click.option("--recipe", help="Name of a training recipe.")
 @click.option("--dataset", help="Digest of a dataset, or latest.")
-@click.option("--workers", type=click.IntRange(1), help="Processes that share every batch.")
+@click.option("--workers", help="Processes that share every batch; of ray also 1:4.")
 @click.option(
     "--engine", type=click.Choice(("starloop", "torchrun", "ray")), help="Who looks after them."
 )

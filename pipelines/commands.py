@@ -40,7 +40,7 @@ def _copy_in(landing: object, path: Path) -> None:
 
 def run_stages(settings: Settings, names: Sequence[str]) -> None:
     """Run some stages of the current turn, one after the other."""
-    loop = LoopRunner(Runner(settings.workspace(), settings.home), Progress())
+    loop = LoopRunner(Runner(settings.workspace(), settings.home, settings.training), Progress())
     for name in names:
         loop.stage(name)
 

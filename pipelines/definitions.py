@@ -17,7 +17,7 @@ from loop.workspace import Workspace
 from pipelines.jobs import JOBS
 from pipelines.schedules import SCHEDULES
 from pipelines.sensors import SENSORS
-from pipelines.settings import load_settings
+from pipelines.settings import TrainingSettings, load_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 ASSETS = (
@@ -42,9 +42,18 @@ ASSETS = (
 
 
 def build_definitions(
-    workspace: Workspace, loggers: Mapping[str, dg.LoggerDefinition] | None = None
+    workspace: Workspace,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+    training: TrainingSettings | None = None,
 ) -> dg.Definitions:
-    """Return the definitions that work on one workspace, with extra loggers if any."""
+    """Return the definitions that work on one workspace.
+
+    Args:
+        workspace: the data.
+        loggers: extra ones, by name.
+        training: who looks after a training; one supervised worker if nothing is said.
+    """
+    training = training or TrainingSettings()
     return dg.Definitions(
         assets=ASSETS,
         jobs=JOBS,
@@ -52,7 +61,8 @@ def build_definitions(
         sensors=SENSORS,
         resources={
             "workspace": workspace,
-            "training_process": TrainingProcess(PROJECT),
+            "training_process": TrainingProcess(PROJECT, training.grace_s),
+            "training_setup": training.setup(),
         },
         executor=dg.in_process_executor,
         loggers=loggers,
@@ -62,4 +72,5 @@ def build_definitions(
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return the definitions for the workspace that the settings name."""
-    return build_definitions(load_settings().workspace())
+    settings = load_settings()
+    return build_definitions(settings.workspace(), training=settings.training)

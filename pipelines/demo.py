@@ -57,7 +57,7 @@ def run_loop(settings: Settings, turns: int, progress: Progress | None = None) -
         DataError: if nothing usable has landed.
     """
     progress = progress or Progress()
-    runner = Runner(settings.workspace(), settings.home)
+    runner = Runner(settings.workspace(), settings.home, settings.training)
     loop = LoopRunner(runner, progress)
     loop.ingest()
     if not len(runner.workspace.tables.read("frames", columns=["recording"])):

@@ -16,6 +16,7 @@ from loop.landing import register
 from loop.workspace import Workspace
 from pipelines.definitions import PROJECT, build_definitions
 from pipelines.sensors import landed
+from pipelines.settings import TrainingSettings
 from recordings.discovery import Source
 
 # Capturing output starts two processes a run; on a terminal the output is there already.
@@ -79,15 +80,18 @@ class Runner:
     Args:
         workspace: the data.
         home: folder that holds the Dagster instance.
+        training: who looks after a training; one supervised worker if nothing is said.
     """
 
-    def __init__(self, workspace: Workspace, home: Path) -> None:
+    def __init__(
+        self, workspace: Workspace, home: Path, training: TrainingSettings | None = None
+    ) -> None:
         self.workspace = workspace
         folder = dagster_home(home)
         text = (folder / "dagster.yaml").read_text() + _NO_COMPUTE_LOGS
         (folder / "command-line.yaml").write_text(text)
         self.instance = dg.DagsterInstance.from_config(str(folder), "command-line.yaml")
-        definitions = build_definitions(workspace, {"progress": _PROGRESS})
+        definitions = build_definitions(workspace, {"progress": _PROGRESS}, training)
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
     def run(

@@ -19,6 +19,7 @@ from loop.config import IngestConfig, LabelingConfig, LoopConfig
 from loop.workspace import Workspace
 from scene.errors import ConfigError
 from storage.open import StoreConfig
+from training.engines import Setup
 
 PREFIX = "STARLOOP_"
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +82,7 @@ class PolicySettings(BaseModel):
     iterations: int = Field(default=0, ge=0)
     finetune_iterations: int = Field(default=0, ge=0)
     num_threads: int = Field(default=0, ge=0)
+    shards: int = Field(default=0, ge=0)
     memory_bytes: int = Field(default=1 << 30, ge=0)
     cache_folder: str = ""
     cache_bytes: int = Field(default=64 << 30, ge=0)
@@ -88,6 +90,28 @@ class PolicySettings(BaseModel):
     max_ap_drop: float = Field(default=0.10, ge=0)
     tolerated_ap_drop: float = Field(default=0.02, ge=0)
     seed: int = 7
+
+
+class TrainingSettings(BaseModel):
+    """Who looks after a training, and on how much; see `training.engines.Setup`.
+
+    A run may choose otherwise: in the Launchpad, `ops: {detector: {config: {workers: "2"}}}`.
+    """
+
+    model_config = _FROZEN
+    engine: Literal["starloop", "torchrun", "ray"] = "starloop"
+    workers: str = Field(default="1", pattern=r"^[1-9]\d*(:[1-9]\d*)?$")
+    devices_per_worker: float = Field(default=0.0, ge=0)
+    accelerator_type: str = ""
+    backend: str = ""
+    ray_address: str = ""
+    ray_folder: str = ""
+    ray_manifest: str = ""
+    grace_s: float = Field(default=60.0, gt=0)
+
+    def setup(self) -> Setup:
+        """Return what a training is started with, unless its run chooses otherwise."""
+        return Setup(**self.model_dump(exclude={"grace_s"}))
 
 
 class ServingSettings(BaseModel):
@@ -120,6 +144,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     labeling: LabelingSettings = LabelingSettings()
     loop: PolicySettings = PolicySettings()
+    training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()
 
     def workspace(self) -> Workspace:

@@ -16,7 +16,6 @@ from loop.train import data_options
 from loop.turns import latest_dataset
 from pipelines.settings import Settings
 from scene.errors import ConfigError
-from training.engines import training_command
 from training.identity import model_id_of
 from training.job import Job
 from training.recipes import recipe
@@ -29,7 +28,7 @@ class TrainOptions:
     Attributes:
         recipe: name of a recipe.
         dataset: digest, or "latest".
-        workers: processes that share every batch.
+        workers: processes that share every batch; of Ray also a range such as 1:4.
         engine: see `training.engines`.
         chaos: faults on purpose, empty for none.
         iterations: optimiser steps; 0 for the recipe's own number.
@@ -37,7 +36,7 @@ class TrainOptions:
 
     recipe: str
     dataset: str
-    workers: int
+    workers: str
     engine: str
     chaos: str
     iterations: int
@@ -50,19 +49,28 @@ def run(settings: Settings, options: TrainOptions) -> int:
         ConfigError: if the options contradict each other.
         NotFoundError: if there is no dataset yet.
     """
+    setup = replace(
+        settings.training.setup(),
+        engine=options.engine, workers=options.workers, chaos=options.chaos,
+    )  # fmt: skip
+    if setup.ray_address.startswith("http"):
+        raise ConfigError(
+            f"ray_address {setup.ray_address} takes jobs, which Dagster's asset `detector` sends; "
+            "here, name the head's own address, such as head:6379"
+        )
     workspace = settings.workspace()
     digest = options.dataset
     if digest == "latest":
         digest = latest_dataset(workspace)
     config = recipe(options.recipe)
-    if config.batch_size % options.workers:
+    if config.batch_size % setup.shards:
         raise ConfigError(
             f"recipe {options.recipe} has batches of {config.batch_size} frames, which "
             f"{options.workers} workers cannot share evenly"
         )
     config = replace(
         config,
-        shards=options.workers,
+        shards=setup.shards,
         iterations=options.iterations or config.iterations,
     )
     model = model_id_of(digest, config, None)
@@ -76,8 +84,7 @@ def run(settings: Settings, options: TrainOptions) -> int:
                 ).to_dict()
             )
         )
-        extra = ["--chaos", options.chaos] if options.chaos else []
-        command = training_command(options.engine, path, options.workers, extra)
+        command = setup.command(path)
         click.echo(f"model {model}, dataset {digest[:12]}, engine {options.engine}")
         child = subprocess.Popen(
             command.arguments,

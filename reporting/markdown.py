@@ -57,7 +57,7 @@ def _metrics(report: TurnReport) -> list[str]:
     rows += [_metric_row(f"AP {c.category}", known.get(c.category), c.ap) for c in after.categories]
     note = f"On {wording.plural(after.num_frames, 'test frame')}; 95 % bootstrap intervals."
     header = ("Metric", "Before", "After", "Change")
-    return ["## Detector", note, _table(header, rows), *_ranges(after)]
+    return ["## Detector", note, _table(header, rows), *_ranges(after), *_conditions(after)]
 
 
 def _ranges(after: ModelMetrics) -> list[str]:
@@ -67,6 +67,15 @@ def _ranges(after: ModelMetrics) -> list[str]:
         for r in c.ranges
     ]
     return [_table(("Category", "Distance", "AP after"), rows)] if rows else []
+
+
+def _conditions(after: ModelMetrics) -> list[str]:
+    rows = [
+        (c.name, wording.interval(c.ap), wording.interval(c.found), str(c.num_boxes))
+        for c in after.conditions
+    ]
+    header = ("Condition", "AP after", "Found after", "Objects")
+    return [_table(header, rows)] if rows else []
 
 
 def _metric_row(

@@ -151,6 +151,23 @@ class CategoryScore:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionLine:
+    """What a model reaches under one condition, all categories together.
+
+    Attributes:
+        name: such as "speed: over 10 m/s".
+        ap: not measured where false alarms cannot have the property.
+        found: share of the objects that are found.
+        num_boxes: objects.
+    """
+
+    name: str
+    ap: Interval
+    found: Interval
+    num_boxes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelMetrics:
     """What one model reaches on the test frames."""
 
@@ -159,6 +176,7 @@ class ModelMetrics:
     nds: Interval
     num_frames: int
     categories: tuple[CategoryScore, ...] = ()
+    conditions: tuple[ConditionLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,11 +65,24 @@ class Job:
             ConfigError: if there is no such file, it is not JSON, or see `from_dict`.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise ConfigError(f"job file {path}: {error}") from error
+        return cls.parse(text, f"job file {path}")
+
+    @classmethod
+    def parse(cls, text: str, what: str = "job") -> Job:
+        """Read the content of a job file.
+
+        Raises:
+            ConfigError: if it is not JSON, or see `from_dict`.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"{what}: {error}") from error
         if not isinstance(values, dict):
-            raise ConfigError(f"job file {path}: expected a JSON object")
+            raise ConfigError(f"{what}: expected a JSON object")
         return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:

@@ -77,14 +77,28 @@ def describe_task(job: Job, material: Material, device: torch.device) -> str:
     )
 
 
-def finish(store: ObjectStore, job: Job, trainer: Trainer, material: Material) -> None:
-    """Export the trained network, compare it with the original and write the model's files."""
+def finish(
+    store: ObjectStore,
+    job: Job,
+    trainer: Trainer,
+    material: Material,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Export the trained network, compare it with the original and write the model's files.
+
+    Args:
+        store: takes them.
+        job: what was trained.
+        trainer: after the last step.
+        material: what it was trained on.
+        data: how well batches kept up, where others than this process used them.
+    """
     device = describe_device(trainer.device)
     net = trainer.finished()
     onnx = export_onnx(net, job.config)
     parity = check_parity(net, job.config, onnx, _parity_clouds(material.frames))
     description = describe_model(job, trainer, material.taught, parity, device)
-    description["data"] = describe_data(material)
+    description["data"] = describe_data(material) if data is None else dict(data)
     write_model(store, job.model_id, onnx, export_weights(net), description)
 
 

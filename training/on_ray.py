@@ -5,7 +5,8 @@ and grow between two sizes. What a worker does is `training.train.run_job`: it r
 newest checkpoint in the store, and gradients are added in an order that does not depend on the
 number of workers, so the model has the same bits whatever happened on the way. A step that hangs
 ends its worker's process at a deadline, which Ray sees at once, where its own health check takes
-minutes. Exit codes are those of `training.train`.
+minutes. SIGTERM to this process is passed on to the workers: they end after the same step, with a
+checkpoint. Exit codes are those of `training.train`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import argparse
 import os
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import Any, Final
 from scene.errors import ConfigError
 from storage.open import open_store
 from training import artifacts
+from training.engines import worker_range
 from training.exits import EXPECTED, exit_code_of
 from training.job import Job
 from training.make import report_model
@@ -30,6 +34,7 @@ from training.report import LogReporter, open_reporter, set_up_logging
 from training.train import run_job
 
 _HOW_TO_INSTALL: Final = "Ray is not installed: pip install 'starloop[ray]'"
+_LOOK_EVERY_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +84,27 @@ class Scale:
         Raises:
             ConfigError: if it is neither.
         """
-        least, _, most = workers.partition(":")
-        try:
-            return cls(int(least), int(most or least), **others)
-        except ValueError as error:
-            raise ConfigError(f"workers {workers!r}: expected a number, or least:most") from error
+        return cls(*worker_range(workers), **others)
 
 
-def train_on_ray(job: Job, scale: Scale, folder: str) -> tuple[int, str]:
+class Bell:
+    """Lives in an actor of its own, where all workers hear whether they are asked to stop."""
+
+    def __init__(self) -> None:
+        self._rung = False
+
+    def ring(self) -> None:
+        """Ask all to stop."""
+        self._rung = True
+
+    def rung(self) -> bool:
+        """Return whether they are asked to."""
+        return self._rung
+
+
+def train_on_ray(
+    job: Job, scale: Scale, folder: str, stop: StopRequest | None = None
+) -> tuple[int, str]:
     """Train on the cluster that this process is connected to.
 
     Args:
@@ -94,6 +112,8 @@ def train_on_ray(job: Job, scale: Scale, folder: str) -> tuple[int, str]:
         scale: on what.
         folder: where Ray Train keeps the state of the run: a directory that all nodes see, or one
             of this machine for a cluster of one.
+        stop: once it is true, the workers finish the step that they are in, write a checkpoint
+            and end.
 
     Returns:
         The exit code of `training.train`, and why if it is not 0.
@@ -105,13 +125,14 @@ def train_on_ray(job: Job, scale: Scale, folder: str) -> tuple[int, str]:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     scale.check(job.config.shards)
+    bell = _hang_bell(stop or StopRequest())
     elastic = scale.min_workers != scale.max_workers
     needs: dict[str, float] = {"CPU": scale.cpus_per_worker}
     if scale.devices_per_worker:
         needs["GPU"] = scale.devices_per_worker
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": job.to_dict()},
+        train_loop_config={"job": job.to_dict(), "bell": bell},
         torch_config=TorchConfig(backend=scale.backend or None),
         scaling_config=ScalingConfig(
             num_workers=(scale.min_workers, scale.max_workers) if elastic else scale.max_workers,
@@ -132,21 +153,56 @@ def train_on_ray(job: Job, scale: Scale, folder: str) -> tuple[int, str]:
 def _work(settings: dict[str, Any]) -> tuple[int, str]:
     """Do one worker's part; errors that a restart cannot help are returned, not raised."""
     set_up_logging()
+    stop = StopRequest()
+    threading.Thread(target=_listen, args=(settings["bell"], stop), daemon=True).start()
     try:
-        run_job(Job.from_dict(settings["job"]), LogReporter(), StopRequest())
+        run_job(Job.from_dict(settings["job"]), LogReporter(), stop)
     except EXPECTED as error:
         return exit_code_of(error), str(error)
     return 0, ""
 
 
+def _hang_bell(stop: StopRequest) -> Any:
+    """Return a bell that rings once `stop` is true."""
+    import ray
+
+    actor: Any = ray.remote(Bell)
+    bell = actor.options(num_cpus=0).remote()
+
+    def wait() -> None:
+        while not stop():
+            time.sleep(_LOOK_EVERY_S)
+        if ray.is_initialized():
+            ray.get(bell.ring.remote())
+
+    threading.Thread(target=wait, daemon=True).start()
+    return bell
+
+
+def _listen(bell: Any, stop: StopRequest) -> None:
+    """Ask this worker to stop once the bell rings; it falls silent with its driver."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        while not ray.get(bell.rung.remote()):
+            time.sleep(_LOOK_EVERY_S)
+        stop.ask()
+    except RayError:
+        return
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a job file on a Ray cluster; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training.on_ray", description=__doc__)
-    parser.add_argument("--job", type=Path, required=True, help="JSON file, see training.job")
+    parser.add_argument(
+        "--job", required=True, help="JSON file, or its content, see training.job.Job"
+    )
     parser.add_argument("--workers", default="1", help="how many: 2, or least:most such as 1:4")
     parser.add_argument("--address", default="", help="of a cluster; else one is made here")
     parser.add_argument("--devices-per-worker", type=float, default=0.0, help="0.1 is a tenth")
     parser.add_argument("--accelerator-type", default="", help="such as L4, in a mixed cluster")
+    parser.add_argument("--backend", default="", help="of collectives: gloo, nccl, hccl, ...")
     parser.add_argument("--folder", default="", help="for Ray's state, seen by all nodes")
     told = parser.parse_args(arguments)
     try:
@@ -156,11 +212,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG
     with open_reporter() as reporter, tempfile.TemporaryDirectory(prefix="starloop-ray-") as own:
         try:
-            job = Job.read(told.job)
+            job = Job.parse(told.job) if told.job.startswith("{") else Job.read(Path(told.job))
             scale = Scale.parse(
                 told.workers,
                 devices_per_worker=told.devices_per_worker,
                 accelerator_type=told.accelerator_type,
+                backend=told.backend,
             )
             scale.check(job.config.shards)
         except ConfigError as error:
@@ -171,8 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ray.init(address=address)
         else:
             ray.init(address="local", include_dashboard=False)
+        stop = StopRequest()
+        stop.listen()  # after Ray, which would end this process at once
         try:
-            code, why = train_on_ray(job, scale, told.folder or own)
+            code, why = train_on_ray(job, scale, told.folder or own, stop)
         finally:
             ray.shutdown()
         if code:

@@ -17,7 +17,7 @@ from training.artifacts import is_complete, read_config
 from training.checkpoint import newest_checkpoint
 from training.identity import model_id_of
 from training.job import Job
-from training.process import EXIT_CONFIG
+from training.process import EXIT_CONFIG, EXIT_PREEMPTED, StopRequest
 
 ray = pytest.importorskip("ray", reason="pip install 'starloop[ray]'")
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]  # two cores start it slowly
@@ -88,6 +88,34 @@ def test_a_killed_worker_changes_nothing_and_two_share_a_device(
     assert config is not None
     assert config["resumed_from"] >= SHARED.checkpoint_every
     assert shop.digest(name) == plain.digest(name)
+
+
+def test_asked_to_stop_the_workers_leave_a_checkpoint_after_the_same_step(
+    cluster: None, tmp_path: Path
+) -> None:
+    from training.on_ray import Scale, train_on_ray
+
+    shop = Workshop(tmp_path)
+    job = Job.read(shop.job(replace(SHARED, iterations=100_000, checkpoint_every=100_000))[0])
+    stop = StopRequest()
+    threading.Thread(target=_ask_once_trained, args=(stop,), daemon=True).start()
+    code, why = train_on_ray(job, Scale(2, 2, backend="gloo"), str(tmp_path / "state"), stop)
+    assert code == EXIT_PREEMPTED
+    left = newest_checkpoint(shop.store, job.model_id)
+    assert left is not None
+    assert f"checkpoint written at step {left.step}" in why
+    assert 0 < left.step < 100_000
+
+
+def _ask_once_trained(stop: StopRequest) -> None:
+    """Ask to stop once two workers have used processors for a while: they are in their steps."""
+    until = time.monotonic() + 900
+    while time.monotonic() < until:
+        busy = [worker for worker in _workers() if worker.cpu_times().user > 8]
+        if len(busy) == 2:
+            break
+        time.sleep(0.2)
+    stop.ask()
 
 
 def test_an_order_that_cannot_work_is_not_tried_again(cluster: None, tmp_path: Path) -> None:

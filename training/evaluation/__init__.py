@@ -2,6 +2,7 @@
 
 from training.evaluation.argoverse import ArgoverseEvaluation, ArgoverseScore, evaluate_argoverse
 from training.evaluation.bootstrap import Comparison, Delta, compare
+from training.evaluation.conditions import ConditionScore, score_conditions
 from training.evaluation.matching import EvalFrame, Region
 from training.evaluation.metrics import CategoryScore, Evaluation, evaluate
 from training.evaluation.resampling import Interval, share_not_better
@@ -12,6 +13,7 @@ __all__ = [
     "ArgoverseScore",
     "CategoryScore",
     "Comparison",
+    "ConditionScore",
     "Delta",
     "EvalFrame",
     "Evaluation",
@@ -20,6 +22,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_argoverse",
+    "score_conditions",
     "score_slices",
     "share_not_better",
 ]

@@ -163,8 +163,7 @@ def match_category(pool: Pool, category: str) -> Matches:
 
     of_truth = pool.truth.category == category
     truth, truth_frame = pool.truth.take(of_truth), pool.truth_frame[of_truth]
-    mine = np.flatnonzero(pool.predictions.category == category)
-    order = mine[np.argsort(pool.predictions.score[mine], kind="stable")[::-1]]
+    order = sort_predictions(pool, category)
     predictions, frame = pool.predictions.take(order), pool.frame[order]
     every_frame = np.arange(len(pool.frame_ids) + 1)
     match = kernels.match_greedily(
@@ -184,6 +183,12 @@ def match_category(pool: Pool, category: str) -> Matches:
         truth_frame,
         truth.range_m(),
     )
+
+
+def sort_predictions(pool: Pool, category: str) -> Int64:
+    """Return (P,) the indices of a category's predictions in the order of its `Matches`."""
+    mine = np.flatnonzero(pool.predictions.category == category)
+    return mine[np.argsort(pool.predictions.score[mine], kind="stable")[::-1]]
 
 
 def truth_digest(pool: Pool) -> str:

@@ -78,12 +78,15 @@ def ap_samples(matches: Matches, chosen: Chosen, weights: Int64) -> Float64:
     from training.evaluation import kernels  # numba costs half a second to import
 
     num_truth = weighted_counts(weights, matches.truth_frame[chosen.truth])
-    return np.stack(
-        [
-            kernels.average_precision(hit, matches.frame, weights, num_truth, _RECALLS)
-            for hit in hits(matches, chosen)
-        ]
-    )
+    samples = []
+    for hit in hits(matches, chosen):
+        inside = hit >= 0  # what the slice leaves out is not looked at in every resample
+        samples.append(
+            kernels.average_precision(
+                hit[inside], matches.frame[inside], weights, num_truth, _RECALLS
+            )
+        )
+    return np.stack(samples)
 
 
 def error_samples(matches: Matches, weights: Int64) -> Float64:

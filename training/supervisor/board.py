@@ -88,6 +88,17 @@ class Board:
         row = self.ranks[rank]
         row["compute_s"][int(row["begun"]) % _RECENT] = seconds
 
+    def data(self, batch_size: int) -> dict[str, float]:
+        """Return how well batches kept up with the first worker, in the words of `DataStats`."""
+        wait_s, busy_s = (float(self.control[0][name]) for name in ("data_s", "step_s"))
+        whole_s = max(wait_s + busy_s, 1e-9)
+        samples = int(np.isfinite(self.step_s).sum()) * batch_size
+        return {
+            "samples_per_s": round(samples / whole_s, 3),
+            "data_wait_share": round(wait_s / whole_s, 5),
+            "data_wait_s": round(wait_s, 3),
+        }
+
     def median_step_s(self) -> float:
         """Return the median of the newest steps, NaN before the first."""
         known = self.step_s[np.isfinite(self.step_s)]

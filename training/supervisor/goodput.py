@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.supervisor.board import Board
+from training.supervisor.categories import CATEGORIES
 from training.supervisor.policy import Action, Fault
 
 
@@ -98,7 +99,7 @@ class Goodput:
     def table(self) -> list[str]:
         """Return lines for people."""
         lines = [f"{'where the time went':<24}{'seconds':>10}{'share':>9}"]
-        for name, words in _ROWS.items():
+        for name, words in CATEGORIES.items():
             seconds = getattr(self, name)
             lines.append(f"{words:<24}{seconds:>10.2f}{seconds / max(self.wall_s, 1e-9):>9.1%}")
         lines.append(f"{'all':<24}{self.wall_s:>10.2f}")
@@ -120,17 +121,6 @@ class Goodput:
                 f"in {np.median(restart):.2f} s (medians), {self.lost_steps} steps done again"
             )
         return lines
-
-
-_ROWS = {
-    "productive_s": "productive",
-    "init_s": "init",
-    "data_s": "data",
-    "checkpoint_s": "checkpoint",
-    "restart_s": "restart",
-    "wasted_s": "wasted steps",
-    "other_s": "other",
-}
 
 
 @dataclass(slots=True)

@@ -83,15 +83,26 @@ def told(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def export(job: Job, material_file: int, snapshots: Snapshots) -> int:
-    """Write the model of the newest snapshot; return the exit code."""
+def export(
+    job: Job, material_file: int, snapshots: Snapshots, started: int, data: dict[str, Any]
+) -> int:
+    """Write the model of the newest snapshot; return the exit code.
+
+    Args:
+        job: what was trained.
+        material_file: see `prepare`.
+        snapshots: of the training.
+        started: the step that it went on from.
+        data: how well batches kept up with the workers.
+    """
     store = open_store(job.store)
     device = choose_device()
     set_threads(job.config, device)
     trainer = Trainer(job.config, device)
     trainer.restore(snapshots.demand())
+    trainer.progress.resumed_from = started  # not where this process took over
     material: Material = stage.unpack(material_file)
-    finish(store, job, trainer, material)
+    finish(store, job, trainer, material, data)
     return 0
 
 

@@ -110,8 +110,9 @@ class Supervisor:
             facts = told(self._folder)
             if child.code == 0:
                 self._reporter.log(facts["text"])
-                if facts["step"]:
-                    self._reporter.log(f"resumed from step {facts['step']}")
+                self._started = int(facts["step"])
+                if self._started:
+                    self._reporter.log(f"resumed from step {self._started}")
                 self._snapshots = Snapshots(self._memory, facts["room"])
                 count = facts["places"] or self._options.workers + self._options.spares
                 self._places = list(range(count))
@@ -291,7 +292,15 @@ class Supervisor:
         self._reporter.log("exporting and comparing the exported file with the network")
         for _ in range(_TRIES):
             child = fork(
-                "export", lambda: export(self._job, self._material, self._snapshots), self._folder
+                "export",
+                lambda: export(
+                    self._job,
+                    self._material,
+                    self._snapshots,
+                    self._started,
+                    self._board.data(self._job.config.batch_size),
+                ),
+                self._folder,
             )
             while child.wait(0.1) is None:
                 if self._stop():
