@@ -121,7 +121,9 @@ def head() -> Iterator[str]:
         assert process.stdout is not None
         if process.stdout.readline() == "up\n":
             break
-        process.wait()
+        assert process.wait() != 0
+    else:
+        pytest.fail("Ray's head did not come up in three tries; see its output above")
     yield f"http://127.0.0.1:{port}"
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
