@@ -21,6 +21,7 @@ from loop.sweep_watch import SweepWatch
 from loop.workspace import Workspace
 from recordings.discovery import Source
 from recordings.geometry import odometry
+from recordings.logs import slabs
 from recordings.open import open_recording
 from recordings.prepare import prepare
 from recordings.recording import Recording, losses
@@ -73,7 +74,10 @@ def ingest_recording(workspace: Workspace, recording: RecordingId) -> IngestResu
     if known is not None:
         return known
     with TemporaryDirectory(prefix="starloop-ingest-") as folder:
-        return _Ingest(workspace, source, Path(folder)).run()
+        try:
+            return _Ingest(workspace, source, Path(folder)).run()
+        finally:
+            slabs.clear()
 
 
 def previous(workspace: Workspace, recording: RecordingId, digest: str) -> IngestResult | None:

@@ -245,7 +245,7 @@ def _names(header: PcdHeader) -> tuple[str, ...]:
     return header.dtype.names or ()
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _lzf_decompress(
     source: NDArray[np.uint8], target: NDArray[np.uint8]
 ) -> int:  # pragma: no cover

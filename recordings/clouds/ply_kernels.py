@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def walk_bytes(
     values: NDArray[np.uint8],
     at: int,
@@ -51,7 +51,7 @@ def walk_bytes(
     return len(starts), at
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def walk_numbers(
     values: NDArray[np.float64],
     at: int,

@@ -100,7 +100,7 @@ def _relative(
     return rotation, (track.translation_m - reference.translation_m) @ turned_back.T
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _carry(
     points_m: Float32,
     offset_ns: NDArray[np.int32],
@@ -172,7 +172,7 @@ def undo_objects(sweep: Sweep, boxes: Boxes, owner: NDArray[np.int32]) -> Sweep:
     return replace(sweep, points_ego_m=points)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _carry_objects(
     points_m: Float32,
     offset_ns: NDArray[np.int32],

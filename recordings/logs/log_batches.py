@@ -19,7 +19,7 @@ from scene.types import Float64, Int64
 if TYPE_CHECKING:
     from recordings.logs.log_scan import Scan, Stream
 
-_FEWEST: Final = 16  # messages of a topic in a block that are worth reading together
+_FEWEST: Final = 4  # messages of a topic in a block that are worth reading together
 
 
 def messages(

@@ -6,20 +6,14 @@ Sizes in a file are never trusted: nothing larger than `MAX_BYTES` comes out.
 from __future__ import annotations
 
 import bz2
-import threading
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from recordings.logs import slabs
 from scene.errors import FormatError
 
 MAX_BYTES: Final = 2**31
 _PIECE: Final = 4096
-_SLAB_BYTES: Final = 32 * 2**20
-_LEAST_IN_SLAB: Final = 2**18
-_SLABS: Final = threading.local()  # each thread cuts from a slab of its own
 _Bytes = bytes | memoryview
 _T = TypeVar("_T")
 
@@ -102,9 +96,9 @@ def _zstd_all(packed: memoryview, size: int) -> _Bytes:
         # A frame that announces more would be allocated before it is looked at.
         if zstandard.frame_content_size(packed) > size:
             raise FormatError(f"zstd: the frame announces more than {size} bytes")
-        if size < _LEAST_IN_SLAB:
+        if size < slabs.LEAST_BYTES:
             return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
-        room = _room(size)
+        room = slabs.room(size)
         with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
             found = stream.readinto(room)
             if found == size and stream.read(1):
@@ -113,19 +107,6 @@ def _zstd_all(packed: memoryview, size: int) -> _Bytes:
         raise FormatError(f"zstd: {error}") from error
     room.flags.writeable = False
     return room.data[:found]
-
-
-def _room(size: int) -> NDArray[np.uint8]:
-    """Return memory that nobody else uses.
-
-    It is cut from slabs of huge pages: clouds that are kept would else cost a page fault every
-    4 KB, together as much as decompressing them.
-    """
-    slab, used = getattr(_SLABS, "open", (None, 0))
-    if slab is None or used + size > len(slab):
-        slab, used = np.empty(max(size, _SLAB_BYTES), np.uint8), 0
-    _SLABS.open = (slab, used + size)
-    return slab[used : used + size]
 
 
 def _lz4_all(packed: memoryview, size: int) -> bytes:

@@ -16,7 +16,7 @@ _STEP = 4
 _HEIGHT_BINS = 2000  # of a centimetre
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def any_beyond(points_m: Float32, limit_m: float) -> bool:
     """Return whether a coordinate of (N, 3) contiguous points is larger, or no number at all."""
     limit = np.float32(limit_m)
@@ -27,7 +27,7 @@ def any_beyond(points_m: Float32, limit_m: float) -> bool:
     return bool(count > 0)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def count_beyond(points_m: Float32, limit_m: float) -> int:
     """Return how many points are not within `limit_m` of the origin, or no numbers at all."""
     count = 0
@@ -38,7 +38,7 @@ def count_beyond(points_m: Float32, limit_m: float) -> int:
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def extremes(
     intensity: Float32, offset_ns: NDArray[np.int32]
 ) -> tuple[float, float, float, int, int]:
@@ -56,7 +56,7 @@ def extremes(
     return low, high, saturated / (1 + (len(intensity) - 1) // _STEP), first, last
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def low_height(
     points_m: Float32, step: int, near_m: float, far_m: float, share: float, min_points: int
 ) -> float:
@@ -88,7 +88,7 @@ def low_height(
     return np.nan
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def digest(points_m: Float32) -> np.uint64:
     """Return a number that equal points share, from every seventh point."""
     value = np.uint64(14695981039346656037)
@@ -99,7 +99,7 @@ def digest(points_m: Float32) -> np.uint64:
     return value
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def profile(
     points_m: Float32,
     origin_m: Float64,
@@ -143,7 +143,7 @@ def profile(
                 range_sum_m[sector] += distance
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def mark_cells(
     points_m: Float32,
     origin_m: Float64,
@@ -177,7 +177,7 @@ def mark_cells(
             hits[x, y, z] += 1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def hold_points(
     points_m: Float32,
     step: int,
