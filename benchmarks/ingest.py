@@ -22,7 +22,7 @@ _NAME = RecordingId("drive")
 
 def rows() -> list[BenchRow]:
     """Measure ingest of points and of small messages, and reading one sweep again."""
-    # For both sides, as `starloop ingest` has it.
+    # For both sides, as `starloop ingest` has it; and both find the memory of the run before.
     with memory.reused(), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recording = folder / "drive.mcap"
@@ -36,7 +36,8 @@ def _ingest_rows(folder: Path, recording: Path, num_points: int, raw_bytes: int)
     store = LocalStore(folder / "store")
     note = (
         f"{SWEEPS} sweeps of {num_points / SWEEPS:.0f} points, {raw_bytes / 1e6:.0f} MB of "
-        f"messages in a {recording.stat().st_size / 1e6:.0f} MB zstd MCAP"
+        f"messages in a {recording.stat().st_size / 1e6:.0f} MB zstd MCAP; both sides use the "
+        "memory of the run before again"
     )
     found = []
     for peer, text, run in (

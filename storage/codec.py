@@ -182,7 +182,8 @@ class _Table(NamedTuple):
 
 
 def _timed(sweep: Sweep) -> bool:
-    return bool(sweep.offset_ns.any())
+    """Return whether there are times; the last one is almost never 0 if there are."""
+    return bool(sweep.offset_ns[-1:].any() or sweep.offset_ns.any())
 
 
 def _table_of_times(sweep: Sweep) -> _Table | None:
