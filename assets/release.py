@@ -1,13 +1,16 @@
 """The gate, the registry and the endpoint."""
 
+from math import isnan
+
 import dagster as dg
 
 from assets.evaluate import evaluation, simulation
-from assets.metadata import table
+from assets.metadata import figure, table
 from loop.deploy import prove_endpoint
 from loop.release import release_candidate
 from loop.turns import current_turn
 from loop.workspace import Workspace
+from training.evaluation import Comparison, Interval
 
 
 @dg.asset(
@@ -26,8 +29,26 @@ def release(workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult:
             "approved": outcome.decision.approved,
             "champion": outcome.champion_after or "none",
             "reasons": table(rows, limit=30),
+            "comparison": table(comparison_rows(outcome.comparison), limit=30),
         }
     )
+
+
+def comparison_rows(comparison: Comparison | None) -> list[dict[str, object]]:
+    """Return a row for every figure of candidate and champion on the same frames."""
+    if comparison is None:
+        return []
+    return [
+        {
+            "metric": d.category,
+            "champion": f"{d.before:.3f}",
+            "candidate": f"{d.after:.3f}",
+            "difference": figure(Interval(d.value, d.low, d.high)),
+            "not better in": "" if isnan(d.not_better) else f"{d.not_better:.1%} of resamples",
+        }
+        for d in (comparison.mean_ap, comparison.nds, *comparison.classes)
+        if not isnan(d.value)
+    ]
 
 
 @dg.asset(

@@ -18,16 +18,22 @@ from serving.gate import Decision, GateInput, decide
 from serving.registry import Registry
 from storage import layout, lineage, schemas
 from storage.lineage import Node
+from training.evaluation import Comparison
 
 
 @dataclass(frozen=True)
 class ReleaseOutcome:
-    """What the gate said about a candidate, and who is champion afterwards."""
+    """What the gate said about a candidate, and who is champion afterwards.
+
+    Attributes:
+        comparison: with the champion on the same frames; None for a first release.
+    """
 
     model_id: str
     decision: Decision
     champion_before: str | None
     champion_after: str | None
+    comparison: Comparison | None = None
 
 
 def release_candidate(workspace: Workspace, turn: int) -> ReleaseOutcome:
@@ -37,11 +43,13 @@ def release_candidate(workspace: Workspace, turn: int) -> ReleaseOutcome:
     before = champion_before(workspace, turn, model_id)
     candidate = evaluate_model(workspace, model_id, dataset, turn)
     champion = evaluate_model(workspace, before, dataset, turn) if before else None
+    comparison = compare_models(champion, candidate) if champion else None
     decision = decide(
         _gate_input(
             workspace,
             candidate,
             champion,
+            comparison,
             simulate_model(workspace, model_id, turn),
             simulate_model(workspace, before, turn) if before else None,
         )
@@ -55,7 +63,7 @@ def release_candidate(workspace: Workspace, turn: int) -> ReleaseOutcome:
         Node("release", layout.release(model_id), decision.digest),
         [Node("model", f"models/{model_id}", decision.onnx_digest)],
     )
-    return ReleaseOutcome(model_id, decision, before, champion_id(workspace))
+    return ReleaseOutcome(model_id, decision, before, champion_id(workspace), comparison)
 
 
 def champion_before(workspace: Workspace, turn: int, candidate: str) -> str | None:
@@ -74,18 +82,18 @@ def _gate_input(
     workspace: Workspace,
     candidate: Measured,
     champion: Measured | None,
+    comparison: Comparison | None,
     candidate_suite: SuiteResult,
     champion_suite: SuiteResult | None,
 ) -> GateInput:
     config = model_config(workspace, candidate.model_id) or {}
-    difference = compare_models(champion, candidate) if champion else None
     return GateInput(
         model_id=candidate.model_id,
         onnx_digest=config.get("onnx_digest", ""),
         artifacts_complete=model_is_complete(workspace, candidate.model_id),
         parity_passed=bool(config.get("parity", {}).get("passed")),
         mean_ap=candidate.evaluation.mean_ap.value,
-        differences=difference.per_class if difference else {},
+        differences=comparison.per_class if comparison else {},
         candidate_collisions=collisions(candidate_suite),
         champion_collisions=collisions(champion_suite) if champion_suite else None,
         champion_id=champion.model_id if champion else None,

@@ -111,8 +111,8 @@ Exit code: 0 finished, 75 stopped in good order, 76 hang, 77 bad numbers, 78 wro
 _TRAIN = {
     "recipe": "small",
     "dataset": "latest",
-    "workers": "1",
-    "engine": "starloop",
+    "workers": "",
+    "engine": "",
     "chaos": "",
     "iterations": 0,
 }

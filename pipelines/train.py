@@ -28,8 +28,8 @@ class TrainOptions:
     Attributes:
         recipe: name of a recipe.
         dataset: digest, or "latest".
-        workers: processes that share every batch; of Ray also a range such as 1:4.
-        engine: see `training.engines`.
+        workers: processes that share every batch; of Ray also a range such as 1:4; empty as set.
+        engine: see `training.engines`; empty as set.
         chaos: faults on purpose, empty for none.
         iterations: optimiser steps; 0 for the recipe's own number.
     """
@@ -51,9 +51,11 @@ def run(settings: Settings, options: TrainOptions) -> int:
     """
     setup = replace(
         settings.training.setup(),
-        engine=options.engine, workers=options.workers, chaos=options.chaos,
-    )  # fmt: skip
-    if setup.ray_address.startswith("http"):
+        engine=options.engine or settings.training.engine,
+        workers=options.workers or settings.training.workers,
+        chaos=options.chaos,
+    )
+    if setup.engine == "ray" and setup.ray_address.startswith("http"):
         raise ConfigError(
             f"ray_address {setup.ray_address} takes jobs, which Dagster's asset `detector` sends; "
             "here, name the head's own address, such as head:6379"
@@ -66,7 +68,7 @@ def run(settings: Settings, options: TrainOptions) -> int:
     if config.batch_size % setup.shards:
         raise ConfigError(
             f"recipe {options.recipe} has batches of {config.batch_size} frames, which "
-            f"{options.workers} workers cannot share evenly"
+            f"{setup.workers} workers cannot share evenly"
         )
     config = replace(
         config,
@@ -85,7 +87,7 @@ def run(settings: Settings, options: TrainOptions) -> int:
             )
         )
         command = setup.command(path)
-        click.echo(f"model {model}, dataset {digest[:12]}, engine {options.engine}")
+        click.echo(f"model {model}, dataset {digest[:12]}, engine {setup.engine}")
         child = subprocess.Popen(
             command.arguments,
             cwd=Path(__file__).resolve().parents[1],
