@@ -1,7 +1,7 @@
 /** The page: views, panels and keyboard around one editor. */
 
 import { acceptAll, discardProposals, proposals } from "./actions/tracks";
-import { boxAt, EditError } from "./core/document";
+import { boxAt } from "./core/document";
 import type { Editor } from "./editor";
 import { commandOf } from "./keyboard";
 import type { Session } from "./session";
@@ -275,12 +275,7 @@ export class App {
     if (found === null) return;
     event.preventDefault();
     this.session.key();
-    try {
-      void found.command.run(this, found.step);
-    } catch (error) {
-      if (!(error instanceof EditError)) throw error;
-      this.editor.say(error.message, "error");
-    }
+    this.editor.attempt(() => void found.command.run(this, found.step));
   }
 }
 

@@ -40,6 +40,20 @@ describe("a click on a car", () => {
     expect(bevIou(fit.shape, truth)).toBeGreaterThan(0.75);
   });
 
+  test.each([
+    [0.03, true],
+    [0.17, false],
+    [-0.2, false],
+  ])("%f off the lane heads along it: %s", (off, along) => {
+    const truth = car(10, 4, 0.6 + off);
+    const points = asPoints(scan([truth]));
+    const click = clickOn(points, truth, generator(5))!;
+    const options = { categories: TAXONOMY, category: "car", yawHint: 0.6 };
+    const { yaw_rad } = fitBox(points, click, options)!.shape;
+    if (along) expect(yaw_rad).toBeCloseTo(0.6, 10);
+    else expect(Math.abs(yaw_rad - truth.yaw_rad)).toBeLessThan(0.05); // its sides are seen well
+  });
+
   test("the hidden part is added away from the sensor, to the usual length", () => {
     const truth: Shape = { center_xyz_m: [15, 0.2, 0.8], size_lwh_m: [4.6, 1.9, 1.6], yaw_rad: 0 };
     const points = asPoints(scan([truth])); // only the rear is seen

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Shape } from "../src/core/geometry";
 import { toBox } from "../src/core/geometry";
-import { dragged, halfExtent, handleAt, knob, moved, type Plane } from "../src/views/handles";
+import { dragged, halfExtent, handleAt, knob, type Plane, shifted } from "../src/views/handles";
 
 const OPTIONS = { symmetric: false, stepped: false };
 const number = (min: number, max: number) => fc.double({ min, max, noNaN: true });
@@ -19,7 +19,7 @@ const plane: fc.Arbitrary<Plane> = fc.record({
 
 /** Return the centre of a face in the axes of another box. */
 function face(of: Shape, axis: number, side: number, seenFrom: Shape): number {
-  const at = moved(of, [[axis, (side * of.size_lwh_m[axis]) / 2]]).center_xyz_m;
+  const at = shifted(of, [[axis, (side * of.size_lwh_m[axis]) / 2]]).center_xyz_m;
   return toBox(seenFrom, at)[axis];
 }
 

@@ -6,7 +6,7 @@ import { hide, placeBox } from "../core/tracks";
 import type { Box, Vec3 } from "../core/types";
 import { deleteTrack, flipHeading } from "../core/whole-tracks";
 import type { Editor } from "../editor";
-import { MIN_SIZE_M, moved, resized } from "../views/handles";
+import { MIN_SIZE_M, resized, shifted } from "../views/handles";
 
 /** Steps of the keyboard: meters and radians. */
 export const STEPS = {
@@ -34,7 +34,7 @@ const keyOf = (what: string, box: Box) => ({ key: `${what} ${box.track_id} ${box
 export function nudge(editor: Editor, axis: 0 | 1 | 2, sign: number, step: Step): void {
   const box = editor.model.selectedBox;
   if (box === null) return;
-  const shape = moved(box, [[axis, sign * STEPS[step].move]]);
+  const shape = shifted(box, [[axis, sign * STEPS[step].move]]);
   reshape(editor, "move", box, { center_xyz_m: shape.center_xyz_m }, keyOf("move", box));
 }
 

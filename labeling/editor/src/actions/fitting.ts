@@ -9,8 +9,10 @@ import { propagate } from "../core/propagate";
 import { refit } from "../core/refit";
 import { placeBox } from "../core/tracks";
 import type { Box, Category, Document, Vec3 } from "../core/types";
+import { sizesOfClip } from "../core/usual";
 import type { Editor } from "../editor";
 import { addBox, reshape } from "./boxes";
+import { isProposal } from "./tracks";
 
 /** A fit that covers less of what was drawn is another object. */
 const SAME_OBJECT_IOU = 0.3;
@@ -43,7 +45,14 @@ function fitTo(editor: Editor, point: Vec3, category: string | null): Fit | null
   const { cloud, clip } = editor;
   const others = editor.model.boxes.filter((box) => box.track_id !== editor.model.selected);
   const yawHint = headingHint(others, point[0], point[1]);
-  return cloud && fitBox(cloud, point, { categories: clip.categories, category, yawHint });
+  const { document, selected } = editor.model;
+  // the selected box is the one that is fitted again: it says nothing about itself
+  const categories = sizesOfClip(
+    clip.categories,
+    document,
+    (box) => !isProposal(box) && box.track_id !== selected,
+  );
+  return cloud && fitBox(cloud, point, { categories, category, yawHint });
 }
 
 /** Make a box around the object that a point belongs to. */

@@ -2,7 +2,7 @@
 
 import { boxAt, keyFramesOf, spanOf, trackOf, withTrack } from "../core/document";
 import { setKeyFrame, show } from "../core/tracks";
-import type { Box, Document } from "../core/types";
+import type { Box, Document, Track } from "../core/types";
 import {
   makeStatic,
   mergeTracks,
@@ -19,11 +19,21 @@ export const ACCEPTED = "accepted";
 export const isProposal = (box: Box): boolean =>
   box.origin === "prediction" && box.attributes[ACCEPTED] !== true;
 
+/** Tracks never change, so each is looked through once, and not at every step of a drag. */
+const open = new WeakMap<Track, readonly Box[]>();
+
+function proposalsOf(track: Track): readonly Box[] {
+  let found = open.get(track);
+  if (!found) {
+    found = track.boxes.filter((box): box is Box => box !== null && isProposal(box));
+    open.set(track, found);
+  }
+  return found;
+}
+
 /** Return the boxes that nobody has agreed to, all frames. */
 export function proposals(document: Document): Box[] {
-  return [...document.tracks.values()].flatMap((track) =>
-    track.boxes.filter((box): box is Box => box !== null && isProposal(box)),
-  );
+  return [...document.tracks.values()].flatMap(proposalsOf);
 }
 
 /** Return the document with the prelabels of some tracks agreed to. */
@@ -31,7 +41,7 @@ function accepted(document: Document, tracks: Iterable<string>): Document {
   let changed = document;
   for (const trackId of tracks) {
     const track = trackOf(changed, trackId);
-    if (!track.boxes.some((box) => box !== null && isProposal(box))) continue;
+    if (!proposalsOf(track).length) continue;
     const boxes = track.boxes.map((box) =>
       box !== null && isProposal(box)
         ? { ...box, attributes: { ...box.attributes, [ACCEPTED]: true } }

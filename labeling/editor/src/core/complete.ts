@@ -31,10 +31,12 @@ const TOO_LARGE = 5; // an object cannot be seen larger than it is, only smaller
 const HEIGHT_WEIGHT = 0.7;
 /** A side shorter than this share of the usual size is seen in part. */
 const WHOLE = 0.8;
+/** Ends are rarely seen to the last point: so much of what lacks to the usual size is added. */
+const UNSEEN = 0.7;
 /** A side this much turned away tells nothing of its length. */
 const EDGE_ON = 0.2;
 /** Points lie inside the surface that people draw around; a box is this much larger on each side. */
-const SKIN_M = 0.07;
+const SKIN_M = 0.09;
 
 /** Return the likeliest class and direction among the categories. */
 export function guess(visible: Visible, categories: readonly Category[]): Guess {
@@ -115,7 +117,7 @@ function extended(
 ): [number, number] {
   const extent = high - low + 2 * SKIN_M;
   const whole = extent >= WHOLE * usual && seen > EDGE_ON;
-  const size = whole ? extent : Math.max(extent, usual);
+  const size = extent + (whole ? UNSEEN : 1) * Math.max(usual - extent, 0);
   if (sensor < low) return [low - SKIN_M + size / 2, size];
   if (sensor > high) return [high + SKIN_M - size / 2, size];
   return [(low + high) / 2, size];

@@ -4,7 +4,7 @@ import { complete, type Guess, guess, MISFIT, type Visible } from "./complete";
 import { pointsInBox, type Shape } from "./geometry";
 import { findGround, type GroundPlane, groundAt } from "./ground";
 import { frontByHeight } from "./heading";
-import { fitRectangle, rectangleAt } from "./lshape";
+import { alongLane, fitRectangle, rectangleAt } from "./lshape";
 import { indexOf, type SweepIndex } from "./sweep-index";
 import type { Category, Points, Vec3 } from "./types";
 
@@ -13,8 +13,8 @@ export interface FitOptions {
   /** The class to fit; without, the one whose usual size fits. */
   readonly category?: string | null;
   /**
-   * Where the points do not tell front and rear, the heading is the direction nearer to this; 0
-   * without. See `headingHint`.
+   * Where the points do not tell front and rear, the heading is the direction nearer to this, and
+   * exactly this where that fits them nearly as well as any; 0 without. See `headingHint`.
    */
   readonly yawHint?: number;
   /** Where the points are seen from, ego frame; the origin without. */
@@ -101,7 +101,7 @@ function look(
     xy[2 * k + 1] = xyz_m[3 * i + 1];
   }
   const few = count < LEAST_POINTS;
-  const rectangle = few ? rectangleAt(xy, yawHint) : fitRectangle(xy);
+  const rectangle = few ? rectangleAt(xy, yawHint) : alongLane(xy, fitRectangle(xy), yawHint);
   return { rectangle, height_m: topOf(index, ground, members), sensor_xy_m };
 }
 

@@ -49,6 +49,13 @@ export function toBox(box: Shape, [x, y, z]: Vec3): Vec3 {
   return [c * dx + s * dy, -s * dx + c * dy, z - box.center_xyz_m[2]];
 }
 
+/** Return the centre after a shift along the box's own axes. */
+export function moved(box: Shape, shift: Vec3): Vec3 {
+  const [c, s] = [Math.cos(box.yaw_rad), Math.sin(box.yaw_rad)];
+  const [x, y, z] = box.center_xyz_m;
+  return [x + c * shift[0] - s * shift[1], y + s * shift[0] + c * shift[1], z + shift[2]];
+}
+
 /**
  * Return the indices of the points inside, faces included.
  *

@@ -41,6 +41,25 @@ export function fitRectangle(xy: Float64Array): Rectangle {
   return normalised(best);
 }
 
+/** A heading this near to that of the lane is taken for it, if it fits the points as well. */
+const IN_LANE_RAD = 15 * (Math.PI / 180);
+/** Closeness that the rectangle along the lane must keep. */
+const AS_WELL = 0.8;
+
+/**
+ * Return the rectangle along a lane where that fits nearly as well as the best one.
+ *
+ * Rounded corners and mirrors turn the best rectangle of a car by some degrees; where its sides are
+ * seen well, a wrong heading costs much more closeness than that.
+ */
+export function alongLane(xy: Float64Array, best: Rectangle, yaw_rad: number): Rectangle {
+  const quarter = Math.PI / 2;
+  const off = (best.theta_rad - yaw_rad) / quarter;
+  if (Math.abs(off - Math.round(off)) * quarter > IN_LANE_RAD) return best;
+  const found = rectangleAt(xy, yaw_rad - Math.floor(yaw_rad / quarter) * quarter);
+  return found.score >= AS_WELL * best.score ? found : best;
+}
+
 /** Return the rectangle of one heading with its closeness. */
 export function rectangleAt(xy: Float64Array, theta: number): Rectangle {
   const count = xy.length / 2;

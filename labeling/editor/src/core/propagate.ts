@@ -1,11 +1,10 @@
 /** The box of a track goes on to the next frame: where motion puts it, then onto the points. */
 import { boxAt, EditError, trackOf } from "./document";
-import type { Shape } from "./geometry";
+import { moved, type Shape } from "./geometry";
 import { likeness, looksOf } from "./likeness";
 import { type Motion, predict } from "./motion";
 import { compose, fromYaw, inverse, wrapAngle } from "./pose";
 import { refit } from "./refit";
-import { moved } from "./tracks";
 import type { Box, Document, Points, SE3 } from "./types";
 
 type Cloud = Pick<Points, "xyz_m">;

@@ -3,6 +3,7 @@
  *
  * Every function returns a new document. Objects are rigid: a size is that of the whole track.
  */
+
 import {
   changedOrigin,
   EditError,
@@ -12,6 +13,7 @@ import {
   trackOf,
   withTrack,
 } from "./document";
+import { moved, toBox } from "./geometry";
 import { between, fromMap, type Motion, toMap } from "./motion";
 import { wrapAngle } from "./pose";
 import type { Box, BoxOrigin, Document, Track, Vec3 } from "./types";
@@ -117,20 +119,11 @@ function withShape(track: Track, before: Box | null, placed: Box): Track {
  * side grew, so that a move done together with it stays in its own frame.
  */
 function anchoredShift(before: Box, placed: Box): Vec3 {
-  const [c, s] = [Math.cos(placed.yaw_rad), Math.sin(placed.yaw_rad)];
-  const [dx, dy, dz] = placed.center_xyz_m.map((value, i) => value - before.center_xyz_m[i]);
-  const along = [c * dx + s * dy, -s * dx + c * dy, dz];
+  const along = toBox({ ...placed, center_xyz_m: before.center_xyz_m }, placed.center_xyz_m);
   return along.map((shift, i) => {
     const most = Math.abs(placed.size_lwh_m[i] - before.size_lwh_m[i]) / 2;
     return Math.max(-most, Math.min(most, shift));
   }) as unknown as Vec3;
-}
-
-/** Return the centre after a shift along the box's own axes. */
-export function moved(box: Box, shift: Vec3): Vec3 {
-  const [c, s] = [Math.cos(box.yaw_rad), Math.sin(box.yaw_rad)];
-  const [x, y, z] = box.center_xyz_m;
-  return [x + c * shift[0] - s * shift[1], y + s * shift[0] + c * shift[1], z + shift[2]];
 }
 
 function nearestBox(track: Track, frame: number): Box | null {

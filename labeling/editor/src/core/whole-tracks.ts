@@ -10,10 +10,10 @@ import {
   withoutTrack,
   withTrack,
 } from "./document";
-import { toBox } from "./geometry";
+import { moved, toBox } from "./geometry";
 import { fromMap, type Motion, toMap } from "./motion";
 import { wrapAngle } from "./pose";
-import { anchored, moved, placeBox } from "./tracks";
+import { anchored, placeBox } from "./tracks";
 import type { Box, Document, Track } from "./types";
 
 export function deleteTrack(document: Document, trackId: string): Document {

@@ -3,7 +3,7 @@
  * the pointer, and what a drag makes of the box. Nothing here knows of the page.
  */
 
-import type { Shape } from "../core/geometry";
+import { moved, type Shape } from "../core/geometry";
 import { wrapAngle } from "../core/pose";
 import type { Pixel } from "./view";
 
@@ -86,7 +86,7 @@ export function dragged(
   const up = (from.y - to.y) / plane.scale;
   if (handle.kind === "turn") return turned(start, plane, from, to, options.stepped);
   if (handle.kind === "move") {
-    return moved(start, [
+    return shifted(start, [
       [plane.axes[0], right],
       [plane.axes[1], up],
     ]);
@@ -96,18 +96,10 @@ export function dragged(
 }
 
 /** Return the box shifted along its own axes. */
-export function moved(box: Shape, shifts: readonly (readonly [number, number])[]): Shape {
-  const center = [...box.center_xyz_m] as [number, number, number];
-  const [cos, sin] = [Math.cos(box.yaw_rad), Math.sin(box.yaw_rad)];
-  const axes = [
-    [cos, sin, 0],
-    [-sin, cos, 0],
-    [0, 0, 1],
-  ];
-  for (const [axis, by] of shifts) {
-    for (let i = 0; i < 3; i++) center[i] += axes[axis][i] * by;
-  }
-  return { ...box, center_xyz_m: center };
+export function shifted(box: Shape, shifts: readonly (readonly [number, number])[]): Shape {
+  const shift: [number, number, number] = [0, 0, 0];
+  for (const [axis, by] of shifts) shift[axis] += by;
+  return { ...box, center_xyz_m: moved(box, shift) };
 }
 
 /** Return the box with one face (`side` of `axis`) moved outwards; the opposite one stays. */
@@ -124,7 +116,7 @@ export function resized(
   size[axis] = Math.max(MIN_SIZE_M, box.size_lwh_m[axis] + growth);
   const change = size[axis] - box.size_lwh_m[axis];
   const shift = symmetric ? 0 : (side * change) / 2;
-  return { ...moved(box, [[axis, shift]]), size_lwh_m: size };
+  return { ...shifted(box, [[axis, shift]]), size_lwh_m: size };
 }
 
 function turned(start: Shape, plane: Plane, from: Pixel, to: Pixel, stepped: boolean): Shape {
