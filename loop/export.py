@@ -12,6 +12,7 @@ from loop.stored import StoredRecording
 from loop.workspace import Workspace
 from recordings.export.clip import Clip
 from recordings.export.run import ExportResult, Progress, export_recording, refuse_foreign
+from recordings.geometry.deskew import StraightenedRecording
 from recordings.open import open_recording
 from recordings.recording import Recording
 from scene.errors import ConflictError, DataError, NotFoundError
@@ -31,6 +32,8 @@ class ExportRequest:
         part: which recording, where the folder at the path holds several.
         annotations: take the boxes of the labelling team, not those that came with the recording.
         as_measured: undo the motion compensation that ingest did.
+        straighten: put the points on moving objects with a box where they would be at the sweep's
+            time; the store keeps them as they are.
         frames: number of the first sweep and of the one after the last (None: to the end).
     """
 
@@ -40,6 +43,7 @@ class ExportRequest:
     part: str = ""
     annotations: bool = False
     as_measured: bool = False
+    straighten: bool = False
     frames: tuple[int, int | None] = (0, None)
 
 
@@ -74,6 +78,8 @@ def run_export(
             recording = Clip(recording, start, stop)
             if total is not None:
                 total = len(range(*slice(start, stop).indices(total)))
+        if request.straighten:
+            recording = StraightenedRecording(recording)
         folder = request.folder or Path(f"{recording.recording}.{request.to}")
         _refuse_own_source(request.what, folder)
         refuse_foreign(folder)  # before anything is shown to have begun

@@ -286,6 +286,9 @@ _EXPORTS = ("mcap", "pcd", "las", "kitti", "nuscenes", "av2", "openlabel", "reru
 @click.option("--part", default="", help="Which one, where a folder holds several recordings.")
 @click.option("--annotations", is_flag=True, help="Boxes of the labelling team.")
 @click.option("--as-measured", is_flag=True, help="Undo the motion compensation of ingest.")
+@click.option(
+    "--straighten", is_flag=True, help="Points on moving, labelled objects to the sweep's time."
+)
 @click.pass_obj
 def export(settings: Settings, recording: str, to: str, **options: Any) -> None:
     """Write a recording in the format of another tool."""

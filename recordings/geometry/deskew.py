@@ -20,9 +20,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.geometry.tracks import with_velocities
 from recordings.logs.wrapped import WrappedRecording
 from recordings.recording import MAX_POSE_EXTRAPOLATION_NS, Recording
 from scene.box import Boxes
+from scene.errors import DataError
 from scene.pose import Trajectory, quat_to_matrix
 from scene.sweep import Sweep
 from scene.types import Float32, Float64, Int64
@@ -42,6 +44,35 @@ class DeskewedRecording(WrappedRecording):
         """Yield the source's sweeps, compensated to their own time."""
         for sweep in self.source.sweeps():
             yield compensate(sweep, self.trajectory)
+
+
+class StraightenedRecording(WrappedRecording):
+    """A recording whose moving, labelled objects are straightened on their way.
+
+    Velocities that the boxes do not tell come from their tracks.
+    """
+
+    def __init__(self, source: Recording) -> None:
+        """Wrap a recording with boxes.
+
+        Raises:
+            DataError: if no frame has boxes, or the points are not compensated for ego motion.
+        """
+        super().__init__(source)
+        if not self.ground_truth:
+            raise DataError(f"recording {self.recording} has no boxes: no object can be followed")
+        if self.motion == "raw":
+            raise DataError(
+                f"recording {self.recording}: objects are straightened in points that are "
+                "compensated for the motion of the vehicle, and these are as measured"
+            )
+        self._moving = with_velocities(dict(self.ground_truth), self.trajectory)
+
+    def sweeps(self) -> Iterator[Sweep]:
+        """Yield the source's sweeps; those of frames without boxes stay as they are."""
+        for sweep in self.source.sweeps():
+            boxes = self._moving.get(sweep.timestamp_ns)
+            yield sweep if boxes is None else compensate_objects(sweep, boxes)[0]
 
 
 def compensate(sweep: Sweep, trajectory: Trajectory) -> Sweep:

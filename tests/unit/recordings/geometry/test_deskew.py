@@ -6,15 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recordings.geometry.deskew import compensate, compensate_objects, undo, undo_objects
+from recordings.geometry.deskew import (
+    StraightenedRecording,
+    compensate,
+    compensate_objects,
+    undo,
+    undo_objects,
+)
 from scene.box import Boxes
 from scene.calibration import Calibration
-from scene.errors import FrameError
+from scene.errors import DataError, FrameError
 from scene.pose import SE3, Trajectory
 from scene.sweep import Sweep
 from storage.codec import DEFAULT_STEP_M
 from storage.local import LocalStore
 from storage.sweeps import SweepFile, read_poses, write_poses, write_sweeps
+from tests.support.tiny_recording import TinyRecording
 from tests.support.turning_lidar import Drive, off_the_walls_m, raw_sweep
 
 ORIGIN = 1_700_000_000_000_000_000
@@ -146,3 +153,33 @@ def test_points_on_moving_objects_are_drawn_together_and_back() -> None:
     assert (owner[count:] == -1).all()
     back = undo_objects(straight, boxes, owner)
     np.testing.assert_allclose(back.points_ego_m, points, atol=1e-5)
+
+
+def test_objects_of_a_recording_are_straightened_with_the_velocity_of_their_tracks() -> None:
+    source = TinyRecording(num_points=4000)
+    told = source.ground_truth
+    assert told is not None
+    silent = {
+        time: replace(boxes, velocity_xy_mps=np.full((len(boxes), 2), np.nan))
+        for time, boxes in told.items()
+    }
+    source.ground_truth = silent
+    moved = 0
+    for before, after in zip(
+        source.sweeps(), StraightenedRecording(source).sweeps(), strict=True
+    ):  # fmt: skip
+        boxes = told.get(before.timestamp_ns)
+        expected = before if boxes is None else compensate_objects(before, boxes)[0]
+        np.testing.assert_allclose(after.points_ego_m, expected.points_ego_m, atol=1e-4)
+        moved += int((after.points_ego_m != before.points_ego_m).any(axis=1).sum())
+    assert moved > 100
+
+
+def test_objects_are_not_straightened_without_boxes_or_in_measured_points() -> None:
+    source = TinyRecording()
+    source.motion = "raw"
+    with pytest.raises(DataError, match="as measured"):
+        StraightenedRecording(source)
+    source.ground_truth = None
+    with pytest.raises(DataError, match="no boxes"):
+        StraightenedRecording(source)
