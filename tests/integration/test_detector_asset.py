@@ -24,7 +24,7 @@ from training.checkpoint import newest_checkpoint
 from training.engines import Setup
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
-ITERATIONS = 16
+ITERATIONS = 10
 
 
 @pytest.fixture(scope="module")

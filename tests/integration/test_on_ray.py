@@ -111,7 +111,7 @@ def _ask_once_trained(stop: StopRequest) -> None:
     """Ask to stop once two workers have used processors for a while: they are in their steps."""
     until = time.monotonic() + 900
     while time.monotonic() < until:
-        busy = [worker for worker in _workers() if worker.cpu_times().user > 8]
+        busy = [worker for worker in _workers() if worker.cpu_times().user > 5]
         if len(busy) == 2:
             break
         time.sleep(0.2)
