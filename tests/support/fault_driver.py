@@ -16,9 +16,9 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from training import recipes
 from training.job import Job
 from training.process import StopRequest, die_with_parent
+from training.recipes import recipe
 from training.report import LogReporter
 from training.supervisor.hangs import Patience
 from training.supervisor.options import Options
@@ -29,7 +29,7 @@ from training.supervisor.supervise import supervise
 
 def main() -> None:
     """Answer lines until there are no more."""
-    preload(recipes.small())
+    preload(recipe("small"))
     for line in sys.stdin:
         order = json.loads(line)
         parent = os.getpid()
