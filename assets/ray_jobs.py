@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from scene.errors import ConfigError
 from training.engines import Setup
 
 _STOP_S = 60  # Ray gives a job 3 seconds to end, unless told otherwise
+_NO_AGENT = "No available agent"  # what a cluster answers that has just come up
+_AGENT_S = 120.0
+_AGENT_PAUSE_S = 3.0
 
 
 def goes_to_a_cluster(setup: Setup) -> bool:
@@ -68,7 +72,7 @@ def run_ray_job(context: dg.AssetExecutionContext, setup: Setup, job: str) -> dg
         dg.Failure: if the job failed, or ended without reporting a model.
     """
     try:
-        done = _client(setup)(context, submission(setup, job))
+        done = _run(context, setup, job)
     except RuntimeError as error:  # dagster-ray knows no other for a job that failed
         raise dg.Failure(str(error), allow_retries=False) from error
     results = [
@@ -82,6 +86,19 @@ def run_ray_job(context: dg.AssetExecutionContext, setup: Setup, job: str) -> dg
             allow_retries=False,
         )
     return results[0]
+
+
+def _run(context: dg.AssetExecutionContext, setup: Setup, job: str) -> Any:
+    """Run a job; a cluster that does not take any yet is asked again for two minutes."""
+    client, until = _client(setup), time.monotonic() + _AGENT_S
+    while True:
+        try:
+            return client(context, submission(setup, job))
+        except RuntimeError as error:
+            if _NO_AGENT not in str(error) or time.monotonic() > until:
+                raise
+            context.log.info("the Ray cluster takes no jobs yet; asking again")
+            time.sleep(_AGENT_PAUSE_S)
 
 
 def _client(setup: Setup) -> Any:

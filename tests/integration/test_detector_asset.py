@@ -54,13 +54,14 @@ class Cancel(threading.Thread):
     def __init__(self, instance: dg.DagsterInstance) -> None:
         super().__init__(daemon=True)
         self.family: list[psutil.Process] = []
+        self._others = set(psutil.Process().children(recursive=True))  # of other tests
         self._instance, self._known = instance, {r.run_id for r in instance.get_runs()}
 
     def run(self) -> None:
         until = time.monotonic() + 600
         while time.monotonic() < until and not self._training():
             time.sleep(0.1)
-        self.family = psutil.Process().children(recursive=True)
+        self.family = list(set(psutil.Process().children(recursive=True)) - self._others)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _training(self) -> bool:

@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from assets import ray_jobs
 from assets.ray_jobs import goes_to_a_cluster, read_manifest, run_ray_job, submission
 from loop.config import LoopConfig
 from loop.train import plan_training
@@ -120,6 +121,30 @@ def test_kubernetes_is_asked_for_the_manifest_with_the_job_in_it(
     )
     template = read_manifest(MANIFEST)["spec"]["rayClusterSpec"]
     assert body["spec"]["rayClusterSpec"] == template
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"),
+    [("500: No available agent to submit job", 3), ("500: the job failed", 1)],
+)
+def test_only_a_cluster_that_takes_no_jobs_yet_is_asked_again(
+    answer: str, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def client(*_: Any) -> Any:
+        calls.append(answer)
+        raise RuntimeError(answer if len(calls) < 3 else "the job failed")
+
+    monkeypatch.setattr(ray_jobs, "_AGENT_PAUSE_S", 0.0)
+    monkeypatch.setattr(ray_jobs, "_client", lambda _: client)
+
+    @dg.asset
+    def trained(context):  # Dagster does not resolve string annotations here
+        return run_ray_job(context, SETUP, "{}")
+
+    assert not dg.materialize([trained], raise_on_error=False).success
+    assert len(calls) == asked
 
 
 @pytest.mark.parametrize(
