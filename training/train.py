@@ -54,6 +54,7 @@ from training.ticker import Ticker
 from training.trace import open_trace
 
 _WORDS: Final = {EXIT_PREEMPTED: "stopped", EXIT_NON_FINITE: "failed", EXIT_CONFIG: "cannot train"}
+_ALONE_S: Final = 30.0  # one worker holds up nobody: a busy machine must not look like a hang
 _SWITCH_S: Final = 5e-4  # the thread that makes batches must not hold up the one that trains
 
 
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, reporter: Reporter, stop: StopRequest) -> int:
     job = Job.read(options.job)
     if options.workers and "RANK" not in os.environ:
+        from training.supervisor.hangs import Patience
         from training.supervisor.options import Options
         from training.supervisor.supervise import supervise
 
@@ -99,6 +101,7 @@ def _run(options: argparse.Namespace, reporter: Reporter, stop: StopRequest) -> 
             chaos=options.chaos,
             replay_every=options.replay_every,
             trace=options.trace,
+            patience=Patience() if options.workers > 1 else Patience(least_s=_ALONE_S),
         )
         return supervise(job, chosen, reporter, stop)
     run_job(job, reporter, stop, options.trace, options.exchange_timeout_s)
