@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,17 +71,21 @@ class TrainingProcess:
                 raise
         if child.returncode != 0:
             raise dg.Failure(_explain(child.returncode), allow_retries=False)
-        results = [
-            result
-            for result in session.get_results(implicit_materializations=False)
-            if isinstance(result, dg.MaterializeResult)
-        ]
-        if not results:
-            raise dg.Failure(
-                "the training process ended without reporting a model; see its output above",
-                allow_retries=False,
-            )
-        return results[0]
+        return reported(session.get_results(implicit_materializations=False), "training process")
+
+
+def reported(results: Iterable[object], who: str) -> dg.MaterializeResult:
+    """Return what a training reported through Pipes.
+
+    Raises:
+        dg.Failure: if it ended without reporting a model.
+    """
+    for result in results:
+        if isinstance(result, dg.MaterializeResult):
+            return result
+    raise dg.Failure(
+        f"the {who} ended without reporting a model; see its output above", allow_retries=False
+    )
 
 
 def stop_tree(pid: int, grace_s: float) -> None:

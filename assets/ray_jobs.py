@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.processes import reported
 from scene.errors import ConfigError
 from training.engines import Setup
 
@@ -75,17 +76,7 @@ def run_ray_job(context: dg.AssetExecutionContext, setup: Setup, job: str) -> dg
         done = _run(context, setup, job)
     except RuntimeError as error:  # dagster-ray knows no other for a job that failed
         raise dg.Failure(str(error), allow_retries=False) from error
-    results = [
-        result
-        for result in done.get_results(implicit_materializations=False)
-        if isinstance(result, dg.MaterializeResult)
-    ]
-    if not results:
-        raise dg.Failure(
-            "the Ray job ended without reporting a model; see its output above",
-            allow_retries=False,
-        )
-    return results[0]
+    return reported(done.get_results(implicit_materializations=False), "Ray job")
 
 
 def _run(context: dg.AssetExecutionContext, setup: Setup, job: str) -> Any:
