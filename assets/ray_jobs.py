@@ -81,10 +81,10 @@ def run_ray_job(context: dg.AssetExecutionContext, setup: Setup, job: str) -> dg
 
 def _run(context: dg.AssetExecutionContext, setup: Setup, job: str) -> Any:
     """Run a job; a cluster that does not take any yet is asked again for two minutes."""
-    client, until = _client(setup), time.monotonic() + _AGENT_S
+    until = time.monotonic() + _AGENT_S
     while True:
-        try:
-            return client(context, submission(setup, job))
+        try:  # a client each time: its reader of messages ends with the session of a try
+            return _client(setup)(context, submission(setup, job))
         except RuntimeError as error:
             if _NO_AGENT not in str(error) or time.monotonic() > until:
                 raise

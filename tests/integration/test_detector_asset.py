@@ -103,9 +103,13 @@ def head() -> Iterator[str]:
     pytest.importorskip("ray", reason="pip install 'starloop[ray]'")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    node = {
+        "num_cpus": 2, "num_gpus": 1, "include_dashboard": True, "dashboard_host": "127.0.0.1",
+        "dashboard_port": port, "dashboard_agent_listen_port": 0,  # 52365 may be another cluster's
+    }  # fmt: skip
     script = (
-        "import ray, time; ray.init(address='local', num_cpus=2, num_gpus=1, "
-        f"include_dashboard=True, dashboard_host='127.0.0.1', dashboard_port={port}); "
+        "import time; from ray.cluster_utils import Cluster; "
+        f"Cluster(initialize_head=True, head_node_args={node}); "
         "print('up', flush=True); time.sleep(1e6)"
     )
     environment = {

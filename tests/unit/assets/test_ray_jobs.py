@@ -136,15 +136,16 @@ def test_only_a_cluster_that_takes_no_jobs_yet_is_asked_again(
         calls.append(answer)
         raise RuntimeError(answer if len(calls) < 3 else "the job failed")
 
+    clients = []
     monkeypatch.setattr(ray_jobs, "_AGENT_PAUSE_S", 0.0)
-    monkeypatch.setattr(ray_jobs, "_client", lambda _: client)
+    monkeypatch.setattr(ray_jobs, "_client", lambda _: clients.append(1) or client)
 
     @dg.asset
     def trained(context):  # Dagster does not resolve string annotations here
         return run_ray_job(context, SETUP, "{}")
 
     assert not dg.materialize([trained], raise_on_error=False).success
-    assert len(calls) == asked
+    assert len(calls) == len(clients) == asked  # the reader of a client serves one session
 
 
 @pytest.mark.parametrize(
