@@ -7,9 +7,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import codec, evaluation, ingest, kernels, loading, motion, rays, rules, stages
+from benchmarks import (
+    codec,
+    cores,
+    evaluation,
+    ingest,
+    kernels,
+    loading,
+    motion,
+    rays,
+    rules,
+    stages,
+)
 from benchmarks.harness import BenchRow
 
+_PARTS = (ingest, stages, cores, codec, rules, evaluation, rays, motion, kernels, loading)
 _HEAD = "| what | ours | peer | ratio | notes |\n| --- | --- | --- | --- | --- |"
 
 
@@ -17,7 +29,7 @@ def main() -> None:
     """Measure every row; a ratio above 1 means that ours is better."""
     console = Console()
     rows: list[BenchRow] = []
-    for module in (ingest, stages, codec, rules, evaluation, rays, motion, kernels, loading):
+    for module in _PARTS:
         with console.status(f"measuring {module.__name__} …"):
             found = module.rows()
         for row in found:

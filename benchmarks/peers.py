@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import zstandard
 
@@ -36,6 +37,28 @@ def clouds(path: Path) -> Iterator[tuple[int, np.ndarray]]:
         for _, _, _, message in reader.iter_decoded_messages(topics=[LIDAR]):
             stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
             yield stamp, np.frombuffer(message.data, dtype=POINT)
+
+
+def columns_only(points: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return x, y, z, intensity, ring and time of (N,) points, copied out of their records."""
+    num = len(points)
+    columns = (
+        np.empty((num, 3), np.float32), np.empty(num, np.float32), np.empty(num, np.uint16),
+        np.empty(num, np.int32),
+    )  # fmt: skip
+    _copy_columns(points, points["t"][0] if num else 0.0, *columns)
+    return columns
+
+
+@numba.njit(cache=True, nogil=True)
+def _copy_columns(
+    points, begin_s, xyz_m, intensity, ring, offset_ns
+):  # pragma: no cover - compiled
+    for i in range(len(points)):
+        point = points[i]
+        xyz_m[i, 0], xyz_m[i, 1], xyz_m[i, 2] = point.x, point.y, point.z
+        intensity[i], ring[i] = point.intensity, point.ring
+        offset_ns[i] = np.int32((point.t - begin_s) * 1e9)
 
 
 def to_list_parquet(path: Path, target: Path, *, careful: bool) -> None:
