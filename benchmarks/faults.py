@@ -37,6 +37,7 @@ EXCHANGE_TIMEOUT_S: Final = 10.0  # torchrun sees a hang by nothing else
 CHECKPOINT_EVERY: Final = 25
 LONG_S, SHORT_S = 100.0, 45.0
 LIMIT_S: Final = 420.0
+_LOOK_S: Final = 0.1
 CONFIG: Final = replace(
     recipes.small(),
     categories=("car", "pedestrian"),
@@ -115,7 +116,7 @@ def train(folder: Path, engine: str, steps: int, plan: list[tuple[float, str]]) 
             child.wait()
     if code != 0:
         raise SystemExit(f"{engine} ended with {code}:\n{(folder / 'log').read_text()[-3000:]}")
-    return digest_of(engine, read(trace), times, weights, steps)
+    return digest_of(engine, Tail(trace).read(), times, weights, steps)
 
 
 def write_job(folder: Path, config: TrainConfig) -> tuple[Path, Any]:
@@ -130,12 +131,23 @@ def write_job(folder: Path, config: TrainConfig) -> tuple[Path, Any]:
     return path, lambda: hashlib.sha256(store.get(key)).hexdigest()
 
 
-def read(trace: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a trace."""
-    if not trace.exists():
-        return []
-    lines = trace.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+class Tail:
+    """The whole lines of a file that grows. Reads what is new: the cores are for the training."""
+
+    def __init__(self, path: Path) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._path, self._at = path, 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all lines so far."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                new = file.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            self._at += len(whole)
+            self.events += [json.loads(line) for line in whole.splitlines()]
+        return self.events
 
 
 def strike_all(
@@ -143,18 +155,19 @@ def strike_all(
 ) -> list[tuple[int, str]]:
     """Send the faults when they are due and all workers have done steps again; return when."""
     done: list[tuple[int, str]] = []
+    tail = Tail(trace)
     for number, (due_s, kind) in enumerate(plan):
+        since_ns = done[-1][0] if done else 0
         while child.poll() is None:
-            events = read(trace)
-            steps = [e for e in events if e["event"] == "step"]
-            since_ns = done[-1][0] if done else 0
+            steps = [e for e in tail.read() if e["event"] == "step"]
             fresh = [e for e in steps if e["t_ns"] > since_ns]
             newest = max((e["step"] for e in steps if e["t_ns"] <= since_ns), default=0)
             ranks = {e["rank"] for e in fresh if e["step"] > newest + 3}
             begun_ns = steps[0]["t_ns"] if steps else time.monotonic_ns()
-            if len(ranks) == WORKERS and time.monotonic_ns() - begun_ns >= due_s * 1e9:
+            left_s = due_s - (time.monotonic_ns() - begun_ns) / 1e9
+            if len(ranks) == WORKERS and left_s <= 0:
                 break
-            time.sleep(0.02)
+            time.sleep(max(_LOOK_S, left_s / 2 if steps else 0.0))
         else:
             raise SystemExit("a training ended before all faults were made; make it longer")
         pid = fresh[-1]["pid"] if number % 2 else newest_pid(fresh, 1)
