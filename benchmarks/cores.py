@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from benchmarks.drive import SWEEPS, write_drive
 from benchmarks.harness import BenchRow
-from benchmarks.ingest import ingest
+from benchmarks.ingest import clear, ingest
 from storage import memory
 from storage.local import LocalStore
 
@@ -65,6 +65,7 @@ def _row(path: Path) -> BenchRow:
 
 
 def _store(path: Path, store: LocalStore, *, workers: int) -> _Spent:
+    clear(store)
     wall, cpu = time.perf_counter(), time.process_time()
     ingest(path, store, num_sweeps=_SWEEPS, workers=workers)
     return _Spent(time.perf_counter() - wall, time.process_time() - cpu)

@@ -51,11 +51,20 @@ def interleave(
     peer: Callable[[], object],
     rounds: int = 5,
     seconds: Callable[[Callable[[], object]], float] = cpu_seconds,
+    before: Callable[[], object] = lambda: None,
 ) -> tuple[float, float, float]:
-    """Run both in turn after one warm-up; return median ours, median peer, median of peer/ours."""
+    """Run both in turn after one warm-up; return median ours, median peer, median of peer/ours.
+
+    `before` runs before each, and is not measured.
+    """
+
+    def measured(function: Callable[[], object]) -> float:
+        before()
+        return seconds(function)
+
     ours()
     peer()
-    pairs = [(seconds(ours), seconds(peer)) for _ in range(rounds)]
+    pairs = [(measured(ours), measured(peer)) for _ in range(rounds)]
     ratio = statistics.median(p / max(o, 1e-9) for o, p in pairs)
     return statistics.median(o for o, _ in pairs), statistics.median(p for _, p in pairs), ratio
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 _BUFFER_BYTES: Final = 1 << 18
-_SYNC_BYTES: Final = 4 << 20
+_SYNC_BYTES: Final = 1 << 20
 
 
 class FileDigest:
