@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +20,8 @@ from simulation.rollout import Rollout, perfect
 from simulation.traffic import build_drive
 from storage import layout
 from storage.boxes import boxes_to_arrow
+from storage.local import LocalStore
 from storage.manifest import FRAME_SCHEMA, DatasetManifest
-from storage.store import ObjectStore
 from storage.sweeps import write_sweeps
 
 SECOND_NS = 1_000_000_000
@@ -54,10 +57,16 @@ def points_of(sweep: Sweep) -> np.ndarray:
 
 
 def store_drives(
-    store: ObjectStore, drives: int, sweeps: int, lidar: LidarModel, skip: int = 0
+    store: LocalStore, drives: int, sweeps: int, lidar: LidarModel, skip: int = 0, processes: int = 1
 ) -> DatasetManifest:
     """Write simulated drives as a dataset; the first `skip` sweeps of each are no frames."""
-    parts = list(_stored(store, drives, sweeps, lidar, skip))
+    one = partial(_store_drive, store.root, sweeps, lidar, skip)
+    if processes > 1:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, spawn) as pool:
+            parts = list(pool.map(one, range(drives)))
+    else:
+        parts = list(map(one, range(drives)))
     frames = pa.Table.from_pylist([row for rows, _ in parts for row in rows], schema=FRAME_SCHEMA)
     boxes = pa.concat_tables([table for _, table in parts])
     manifest = DatasetManifest.build(frames, boxes, "recording", ("simulated",))
@@ -65,20 +74,20 @@ def store_drives(
     return manifest
 
 
-def _stored(
-    store: ObjectStore, drives: int, sweeps: int, lidar: LidarModel, skip: int
-) -> Iterator[tuple[list[dict[str, object]], pa.Table]]:
-    for number in range(drives):
-        clouds, boxes, track = drive(number, sweeps, lidar)
-        name = RecordingId(f"bench.{number:04d}")
-        rig = Calibration({"top": lidar.ego_SE3_lidar})
-        write_sweeps(store, layout.sweeps(name), clouds, track, rig, sensor="top")
-        times = [sweep.timestamp_ns for sweep in clouds[skip:]]
-        rows: list[dict[str, object]] = [
-            {
-                "recording": str(name), "timestamp_ns": time, "split": "train",
-                "sweeps_key": layout.sweeps(name), "annotator": "simulation",
-            }
-            for time in times
-        ]  # fmt: skip
-        yield rows, boxes_to_arrow(str(name), dict(zip(times, boxes[skip:], strict=True)))
+def _store_drive(
+    root: Path, sweeps: int, lidar: LidarModel, skip: int, number: int
+) -> tuple[list[dict[str, object]], pa.Table]:
+    """Write a simulated drive; return the rows of its frames and boxes."""
+    clouds, boxes, track = drive(number, sweeps, lidar)
+    name = RecordingId(f"bench.{number:04d}")
+    rig = Calibration({"top": lidar.ego_SE3_lidar})
+    write_sweeps(LocalStore(root), layout.sweeps(name), clouds, track, rig, sensor="top")
+    times = [sweep.timestamp_ns for sweep in clouds[skip:]]
+    rows: list[dict[str, object]] = [
+        {
+            "recording": str(name), "timestamp_ns": time, "split": "train",
+            "sweeps_key": layout.sweeps(name), "annotator": "simulation",
+        }
+        for time in times
+    ]  # fmt: skip
+    return rows, boxes_to_arrow(str(name), dict(zip(times, boxes[skip:], strict=True)))

@@ -54,7 +54,7 @@ from training.ticker import Ticker
 from training.trace import open_trace
 
 _WORDS: Final = {EXIT_PREEMPTED: "stopped", EXIT_NON_FINITE: "failed", EXIT_CONFIG: "cannot train"}
-_ALONE_S: Final = 30.0  # one worker holds up nobody: a busy machine must not look like a hang
+_ALONE_S: Final = 5.0  # one worker holds up nobody; other machines of the host may hold it up
 _SWITCH_S: Final = 5e-4  # the thread that makes batches must not hold up the one that trains
 
 

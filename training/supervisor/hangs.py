@@ -56,7 +56,7 @@ class Patience:
 
 
 def find_hang(
-    board: Board, states: list[str], now_ns: int, patience: Patience
+    board: Board, states: list[str], waited_s: list[float], now_ns: int, patience: Patience
 ) -> tuple[Fault | None, float]:
     """Return the hang that is over its limit, or None, and seconds until the next limit ends.
 
@@ -66,6 +66,7 @@ def find_hang(
     Args:
         board: heartbeats.
         states: the kernel's state of each worker; a stopped one is not given a batch's patience.
+        waited_s: how long each was ready to run in its section and got no core: it did not stand.
         now_ns: monotonic clock.
         patience: the limits.
     """
@@ -81,7 +82,7 @@ def find_hang(
         section = Section(int(row["section"]))
         as_if = Section.COMPUTE if states[rank] in _STOPPED else section
         limit_s = patience.limit_s(as_if, int(row["begun"]), median_s)
-        stood_s = (now_ns - int(row["since_ns"])) / 1e9
+        stood_s = (now_ns - int(row["since_ns"])) / 1e9 - waited_s[rank]
         rest = min(rest, limit_s - stood_s)
         if stood_s > limit_s:
             stuck = all_wait and "T" not in states

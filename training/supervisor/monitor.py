@@ -12,6 +12,7 @@ import numpy as np
 
 from training.supervisor.board import Board
 from training.supervisor.chaos import BY_SUPERVISOR, Injection
+from training.supervisor.core_waits import CoreWaits
 from training.supervisor.crew import Crew
 from training.supervisor.devices import DeviceWatch
 from training.supervisor.hangs import find_hang, find_straggler
@@ -55,6 +56,7 @@ class Monitor:
         self._slow_at = now
         self._told_storage = 0.0
         self._straggled_step = 0
+        self._waits = CoreWaits()
         self._broken_devices: list[tuple[int, str]] = []
 
     def look(self, crew: Crew) -> Fault | None:
@@ -69,7 +71,11 @@ class Monitor:
 
     def _hang(self, crew: Crew) -> Fault | None:
         states = [child.state() for child in crew.children]
-        fault, rest_s = find_hang(self._board, states, time.monotonic_ns(), self._options.patience)
+        signs_ns = self._board.ranks["since_ns"].tolist()
+        pairs = zip(crew.children, signs_ns, strict=False)  # a smaller crew leaves rows unused
+        waited_s = [self._waits.since(child.pid, sign_ns) for child, sign_ns in pairs]
+        now_ns = time.monotonic_ns()
+        fault, rest_s = find_hang(self._board, states, waited_s, now_ns, self._options.patience)
         self.wait_s = min(TICK_S, max(rest_s, _LEAST_TICK_S))
         if fault is None:
             return None

@@ -20,8 +20,9 @@ def board(*workers, step_s=0.1):
     return made
 
 
-def hang(*workers, states=None, step_s=0.1):
-    return find_hang(board(*workers, step_s=step_s), states or ["R"] * len(workers), NOW, PATIENCE)
+def hang(*workers, states=None, waited_s=None, step_s=0.1):
+    states, waited_s = states or ["R"] * len(workers), waited_s or [0.0] * len(workers)
+    return find_hang(board(*workers, step_s=step_s), states, waited_s, NOW, PATIENCE)
 
 
 def test_a_worker_that_computes_for_too_long_hangs_and_not_the_one_that_waits_for_it():
@@ -38,6 +39,14 @@ def test_the_limit_is_three_median_steps_or_a_second():
     assert hang((Section.COMPUTE, 3.1, 5), step_s=1.0)[0] is not None
 
 
+def test_a_worker_that_waits_for_a_core_does_not_hang():
+    late = ((Section.COMPUTE, 1.5, 5), (Section.EXCHANGE, 1.2, 5))
+    fault, rest_s = hang(*late, waited_s=[0.8, 0.0])
+    assert fault is None
+    assert rest_s == pytest.approx(0.3, abs=1e-3)
+    assert hang(*late, waited_s=[0.4, 0.0])[0] is not None
+
+
 def test_when_all_wait_in_the_exchange_it_is_stuck():
     fault, _ = hang((Section.EXCHANGE, 1.2, 5), (Section.EXCHANGE, 1.1, 5))
     assert fault is not None
@@ -47,7 +56,7 @@ def test_when_all_wait_in_the_exchange_it_is_stuck():
 def test_one_that_stayed_behind_in_the_exchange_is_to_blame():
     made = board((Section.EXCHANGE, 0.1, 6), (Section.EXCHANGE, 1.5, 5))
     made.ranks["step"] = [21, 20]
-    fault, _ = find_hang(made, ["S", "S"], NOW, PATIENCE)
+    fault, _ = find_hang(made, ["S", "S"], [0.0, 0.0], NOW, PATIENCE)
     assert fault is not None
     assert (fault.kind, fault.rank) == (Kind.HANG, 1)
 
