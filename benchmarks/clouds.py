@@ -57,7 +57,12 @@ def points_of(sweep: Sweep) -> np.ndarray:
 
 
 def store_drives(
-    store: LocalStore, drives: int, sweeps: int, lidar: LidarModel, skip: int = 0, processes: int = 1
+    store: LocalStore,
+    drives: int,
+    sweeps: int,
+    lidar: LidarModel,
+    skip: int = 0,
+    processes: int = 1,
 ) -> DatasetManifest:
     """Write simulated drives as a dataset; the first `skip` sweeps of each are no frames."""
     one = partial(_store_drive, store.root, sweeps, lidar, skip)
