@@ -69,7 +69,7 @@ def size_of(name: str, batch_size: int) -> Size:
         channels=(16, 16, 16, 16), point_channels=16, head_channels=16, num_sweeps=2,
         max_boxes=20, batch_size=batch_size or 2, num_threads=1, precision="float32",
     )  # fmt: skip
-    return Size(tiny, LidarModel(num_columns=90), 2, 5, 1, 2, 3, 2, 256, 4_000)
+    return Size(tiny, LidarModel(num_columns=90), 2, 5, 1, 2, 3, 2, 1024, 4_000)
 
 
 def simulate(folder: Path, size: Size) -> str:
