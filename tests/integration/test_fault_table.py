@@ -8,13 +8,12 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from tests.support.fault_lab import CONFIG, Lab, Outcome
+from tests.support.fault_lab import CONFIG, UNHURRIED, Lab, Outcome
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 RESTART, SKIP, REPLACE = (
@@ -55,8 +54,8 @@ def calm(lab: Lab) -> Outcome:
         ("stuck:12", STRICT, "stuck collective", RESTART),
         ("slow@1:0", {"spares": 1, "limits": {"straggles": 1}}, "straggler", REPLACE),
         ("flip:10", {"replay_every": 5}, "silent corruption", RESTART),
-        ("device@1:7", {"spares": 1}, "device", REPLACE),
-        ("device@1:7", {}, "device", REPLACE),  # no spare: one worker does both shards
+        (f"device@1:7,{UNHURRIED}", {"spares": 1}, "device", REPLACE),
+        (f"device@1:7,{UNHURRIED}", {}, "device", REPLACE),  # no spare: one worker does both shards
     ],
     ids=lambda value: value if isinstance(value, str) and ":" in value else "",
 )
@@ -124,7 +123,7 @@ def test_slow_storage_holds_up_no_step(lab: Lab, calm: Outcome) -> None:
 
 def test_without_storage_everything_is_safe_before_it_stops(lab: Lab, calm: Outcome) -> None:
     limits = {"storage_patience_s": 0.1}
-    away = lab.run("away", "storage:3", limits=limits)
+    away = lab.run("away", f"storage:3,{UNHURRIED}", limits=limits)
     assert away.code == 75, away.log
     assert away.faults()[-1]["kind"] == "storage"
     assert "the object store is away" in away.log
@@ -136,7 +135,7 @@ def test_without_storage_everything_is_safe_before_it_stops(lab: Lab, calm: Outc
 
 
 def test_a_notice_of_preemption_is_followed_and_resumed_from(lab: Lab, calm: Outcome) -> None:
-    first = lab.run("notice", "sigterm:8")
+    first = lab.run("notice", f"sigterm:8,{UNHURRIED}")
     assert first.code == 75, first.log
     assert 8 <= first.step < CONFIG.iterations
     assert first.faults()[0]["kind"] == "preemption"
@@ -147,8 +146,9 @@ def test_a_notice_of_preemption_is_followed_and_resumed_from(lab: Lab, calm: Out
 
 
 def test_a_killed_supervisor_leaves_nobody_and_loses_little(lab: Lab, calm: Outcome) -> None:
-    supervisor = lab.start("orphans")
+    supervisor = lab.start("orphans", UNHURRIED)
     lab.wait_for("orphans", 14)
+    lab.wait_for_checkpoint("orphans")
     family = psutil.Process(supervisor).children(recursive=True)
     assert len(family) >= 3
     os.kill(supervisor, signal.SIGKILL)
@@ -163,12 +163,10 @@ def test_a_killed_supervisor_leaves_nobody_and_loses_little(lab: Lab, calm: Outc
 
 def test_workers_killed_again_and_again_cost_no_bit(lab: Lab, calm: Outcome) -> None:
     """Kills from outside, at moments of no choice of ours."""
-    lab.start("storm")
+    lab.start("storm", UNHURRIED)
     for step in (4, 9, 14, 19, 24):
-        lab.wait_for("storm", step)
-        crew = [e for e in lab.events("storm") if e["event"] == "crew"][-1]
-        os.kill(crew["pids"][step % 2], signal.SIGKILL)
-        time.sleep(0.05)
+        pids = lab.wait_for("storm", step)
+        os.kill(pids[step % 2], signal.SIGKILL)
     outcome = lab.end("storm")
     assert outcome.code == 0, outcome.log
     assert len(outcome.account()["recoveries"]) >= 4

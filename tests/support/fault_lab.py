@@ -22,6 +22,9 @@ from training.identity import model_id_of
 from training.job import Job
 
 ROOT = Path(__file__).resolve().parents[2]
+# Chaos that takes some time for every step of both workers: what the supervisor, or a test, does
+# after a step happens before the last one, however fast the machine is.
+UNHURRIED = "slow@0:0,slow@1:0"
 CONFIG = replace(
     recipes.small(),
     categories=("car", "pedestrian"),
@@ -135,18 +138,29 @@ class Lab:
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the lines of the trace so far."""
         trace = self.folder / f"{name}.trace"
-        lines = trace.read_text().splitlines() if trace.exists() else []
-        return [json.loads(line) for line in lines]
+        text = trace.read_text() if trace.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
-    def wait_for(self, name: str, step: int) -> dict[str, Any]:
-        """Return the event of a step once it is done."""
+    def wait_for(self, name: str, step: int) -> list[int]:
+        """Return the process ids of the newest workers once one of them has done a step."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            for event in self.events(name):
-                if event["event"] == "step" and event["step"] >= step:
-                    return event
+            events = self.events(name)
+            crew = next((e["pids"] for e in reversed(events) if e["event"] == "crew"), [])
+            for event in events:
+                if event["event"] == "step" and event["step"] >= step and event["pid"] in crew:
+                    return crew
             time.sleep(0.02)
         raise AssertionError(f"{name}: step {step} was not reached")
+
+    def wait_for_checkpoint(self, name: str) -> None:
+        """Return once the store has a checkpoint: another process writes it, when it gets to it."""
+        _, store, run = self.job(name)
+        deadline = time.monotonic() + 120
+        while newest_checkpoint(store, run) is None:
+            assert time.monotonic() < deadline, f"{name}: no checkpoint"
+            time.sleep(0.02)
 
     def spill(self, name: str) -> Path:
         """Return where a training leaves what its store does not take."""
