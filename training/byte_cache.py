@@ -146,7 +146,8 @@ class ByteCache:
             if self._book(temporary, _HEADER.size + length):
                 with temporary.open("r+b") as file:
                     file.writelines((header, *parts))
-                temporary.replace(path)
+                with self._locked():  # a count that meets a file under neither name would miss it
+                    temporary.replace(path)
                 kept = True
         except OSError:  # a full disk does not stop a training
             self._remove(temporary)

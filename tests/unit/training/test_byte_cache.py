@@ -1,5 +1,7 @@
+import fcntl
 import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -124,6 +126,24 @@ def test_what_killed_writers_left_is_counted_and_swept(tmp_path):
     grow_old(tmp_path, 7200)
     ByteCache(tmp_path, 10_000)
     assert not alive.exists()
+
+
+def test_no_file_gets_its_name_while_somebody_counts(tmp_path, monkeypatch):
+    """A count that had listed the old name and not the new one would miss it: too much is kept."""
+    cache, replace, locked = ByteCache(tmp_path, 10_000), Path.replace, []
+
+    def watched(path, target):
+        with (tmp_path / ".lock").open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked.append(False)
+            except BlockingIOError:
+                locked.append(True)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    assert cache.put("a", [b"x"])
+    assert locked == [True]
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_a_training(tmp_path):
