@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tests.support.detector_asset import ROOT, Plant
+from tests.support.fault_lab import UNHURRIED
 from training.checkpoint import newest_checkpoint
 from training.engines import Setup
 
@@ -79,14 +80,14 @@ def test_cancelled_resumed_and_killed_it_makes_the_same_bits(
     plant = Plant(tmp_path, ITERATIONS)
     cancel = Cancel(instance)
     cancel.start()
-    assert not plant.materialise(instance, workers="2").success
+    assert not plant.materialise(instance, workers="2", chaos=UNHURRIED).success
     cancel.join()
     assert len(cancel.family) >= 3  # the supervisor and its workers
     assert not [process for process in cancel.family if process.is_running()]
     model = next(stat.key for stat in plant.workspace.store.list("checkpoints/")).split("/")[1]
     left = newest_checkpoint(plant.workspace.store, model)
     assert left is not None
-    assert 0 < left.step < ITERATIONS
+    assert 0 < left.step < ITERATIONS, "cancelled too late"
     result = plant.materialise(instance, workers="2", chaos=f"kill@1:{left.step + 1}")
     assert result.success
     told = plant.metadata(result)
