@@ -96,9 +96,10 @@ def test_asked_to_stop_the_workers_leave_a_checkpoint_after_the_same_step(
     from training.on_ray import Scale, train_on_ray
 
     shop = Workshop(tmp_path)
-    job = Job.read(shop.job(replace(SHARED, iterations=100_000, checkpoint_every=100_000))[0])
+    job = Job.read(shop.job(replace(SHARED, iterations=100_000))[0])
     stop = StopRequest()
-    threading.Thread(target=_ask_once_trained, args=(stop,), daemon=True).start()
+    asking = (stop, shop.store, job.model_id)
+    threading.Thread(target=_ask_once_trained, args=asking, daemon=True).start()
     code, why = train_on_ray(job, Scale(2, 2, backend="gloo"), str(tmp_path / "state"), stop)
     assert code == EXIT_PREEMPTED
     left = newest_checkpoint(shop.store, job.model_id)
@@ -107,13 +108,10 @@ def test_asked_to_stop_the_workers_leave_a_checkpoint_after_the_same_step(
     assert 0 < left.step < 100_000
 
 
-def _ask_once_trained(stop: StopRequest) -> None:
-    """Ask to stop once two workers have used processors for a while: they are in their steps."""
+def _ask_once_trained(stop: StopRequest, store: ObjectStore, run: str) -> None:
+    """Ask to stop once a checkpoint says that the workers are in their steps."""
     until = time.monotonic() + 900
-    while time.monotonic() < until:
-        busy = [worker for worker in _workers() if worker.cpu_times().user > 5]
-        if len(busy) == 2:
-            break
+    while newest_checkpoint(store, run) is None and time.monotonic() < until:
         time.sleep(0.2)
     stop.ask()
 
