@@ -93,7 +93,11 @@ class EditorPage:
         return next(box for box in self.state()["boxes"] if box["track_id"] == track_id)
 
     def place(self, what: str, *arguments: Any) -> tuple[float, float]:
-        """Return where `project` or `handle` says that something is, in pixels of the page."""
+        """Return where `project` or `handle` says that something is, in pixels of the page.
+
+        Asked when the picture is up to date: the next one may show it elsewhere.
+        """
+        self.idle()
         listed = ", ".join(map(_js, arguments))
         point = self.frame.evaluate(f"() => window.starloopEditor.{what}({listed})")
         assert point is not None, (what, arguments)
