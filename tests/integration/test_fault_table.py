@@ -152,7 +152,7 @@ def test_a_killed_supervisor_leaves_nobody_and_loses_little(lab: Lab, calm: Outc
     family = psutil.Process(supervisor).children(recursive=True)
     assert len(family) >= 3
     os.kill(supervisor, signal.SIGKILL)
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
     assert lab.end("orphans").code == -signal.SIGKILL
     outcome = lab.run("orphans")

@@ -52,7 +52,7 @@ def proxy(server, home: Path, port: int = 0, poll: float = 3600):
         yield process, found[1]
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
 
 
 def is_up(address: str) -> bool:

@@ -32,9 +32,9 @@ def test_a_browser_reads_one_sweep_and_nothing_else():
     recording = store_recording(store, num_frames=3)
     [task] = clips_of(store, recording)
     url = points_url(ClipStore(store), task.task_id, 1)
-    answer = httpx.get(url, headers={"origin": ORIGIN})
+    answer = httpx.get(url, headers={"origin": ORIGIN}, timeout=60)
     assert answer.headers["access-control-allow-origin"] == ORIGIN
-    foreign = httpx.get(url, headers={"origin": "http://evil.example"})
+    foreign = httpx.get(url, headers={"origin": "http://evil.example"}, timeout=60)
     assert "access-control-allow-origin" not in foreign.headers
     with SweepFile(store, layout.sweeps(recording)) as sweeps:
         expected = sweeps.read(1).points_ego_m
@@ -42,8 +42,8 @@ def test_a_browser_reads_one_sweep_and_nothing_else():
     other = layout.clip_points(recording, task.timestamps_ns[1])
     whole = url.replace(other, layout.sweeps(recording))
     assert whole != url
-    assert httpx.get(whole).status_code == 403  # the signature is for one object
-    assert httpx.get(url.partition("?")[0]).status_code == 403
+    assert httpx.get(whole, timeout=60).status_code == 403  # the signature is for one object
+    assert httpx.get(url.partition("?")[0], timeout=60).status_code == 403
     assert store.exists(other)
 
 
