@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import errno
+import random
 import shlex
 import socket
+from contextlib import suppress
 from typing import Final
 
 from scene.errors import ConfigError
 
 _SHOWN: Final = 80
+# Below what systems give to outgoing connections and to those who ask for any port: nobody gets
+# one of these by chance before its server is up, or while it is away.
+_FREE: Final = range(20_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that were free just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return ports that were free just now, for servers that are started with a number.
+
+    Raises:
+        ConfigError: if there are not so many.
+    """
+    found: list[int] = []
+    for port in random.sample(_FREE, len(_FREE)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise ConfigError(f"no {count} free ports from {_FREE[0]} to {_FREE[-1]} of 127.0.0.1")
 
 
 def listen(port: int, host: str = "127.0.0.1", instead: str = "--port") -> socket.socket:

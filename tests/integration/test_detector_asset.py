@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from pipelines.services.ports import free_ports
 from tests.support.detector_asset import ROOT, Plant
 from tests.support.fault_lab import UNHURRIED
 from training.checkpoint import newest_checkpoint
@@ -102,8 +102,7 @@ def test_cancelled_resumed_and_killed_it_makes_the_same_bits(
 def head() -> Iterator[str]:
     """A Ray cluster beside this process, as far away as one on another machine; its address."""
     pytest.importorskip("ray", reason="pip install 'starloop[ray]'")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     node = {
         "num_cpus": 2, "num_gpus": 1, "include_dashboard": True, "dashboard_host": "127.0.0.1",
         "dashboard_port": port, "dashboard_agent_listen_port": 0,  # 52365 may be another cluster's

@@ -16,6 +16,7 @@ import pytest
 
 from labeling.clip_store import ClipStore
 from labeling.label_studio_clips import LabelStudioClips
+from pipelines.services.ports import free_ports
 from storage.local import LocalStore
 from tests.support import label_studio
 from tests.support.clips import clips_of, store_recording, submission, submit
@@ -25,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def proxy(server, home: Path, port: int = 0, poll: float = 3600):
-    """Run `starloop label serve` as a process; gives it and its address."""
+def proxy(server, home: Path, port: int, poll: float = 3600):
+    """Run `starloop label serve` as a process; gives it."""
     environment = {
         **os.environ,
         "STARLOOP_HOME": str(home),
@@ -49,7 +50,7 @@ def proxy(server, home: Path, port: int = 0, poll: float = 3600):
         found = re.match(r"(http://\S+?)/projects/", line)
         assert found, line
         wait_for(lambda: is_up(found[1]))
-        yield process, found[1]
+        yield process
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
@@ -103,8 +104,8 @@ def test_every_server_is_killed_once(tmp_path):
         with server.client() as client:
             assert client.get("/api/tasks/", params=params).json()["total"] == len(tasks)
 
-        with proxy(server, home) as (process, address):
-            port = int(address.rpartition(":")[2])
+        [port] = free_ports(1)
+        with proxy(server, home, port) as process:
             submit(server, external[tasks[0].task_id], submission(tasks[0], "first"))
             wait_for(lambda: answered(clips, recording) == [tasks[0].task_id])
             process.kill()  # the proxy and the receiver of webhooks are one process

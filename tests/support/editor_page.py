@@ -13,6 +13,7 @@ import pytest
 from labeling.serve.pages import DIST
 
 CHROMIUM = Path("/usr/bin/chromium")
+SOURCES = DIST.parent / "src"
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
@@ -26,8 +27,11 @@ def require() -> Any:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     if not CHROMIUM.exists():
         pytest.skip("no browser: apt-get install chromium")
-    if not (DIST / "index.html").exists():
+    page = DIST / "index.html"
+    if not page.exists():
         pytest.skip("the 3D editor is not built: make editor")
+    if page.stat().st_mtime < max(path.stat().st_mtime for path in SOURCES.rglob("*.ts")):
+        pytest.fail("the 3D editor that is built is older than its source: make editor")
     return playwright
 
 

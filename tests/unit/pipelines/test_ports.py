@@ -3,6 +3,7 @@ import socket
 
 import pytest
 
+from pipelines.services import ports
 from pipelines.services.ports import check_free, free_ports, listen, owner_of
 from scene.errors import ConfigError
 
@@ -30,3 +31,19 @@ def test_nobody_listens_on_a_free_port():
     assert owner_of(port) == ""
     with socket.socket() as client:
         assert client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_free_ports_differ_and_are_nobodys_by_chance():
+    found = free_ports(50)
+    assert len(set(found)) == 50
+    with socket.create_server(("127.0.0.1", 0)) as anybody:
+        assert max(found) < anybody.getsockname()[1]
+
+
+def test_a_port_that_somebody_has_is_not_free(monkeypatch):
+    taken, free = free_ports(2)
+    monkeypatch.setattr(ports, "_FREE", [taken, free])
+    with listen(taken):
+        assert free_ports(1) == [free]
+        with pytest.raises(ConfigError, match="no 2 free ports"):
+            free_ports(2)
