@@ -6,7 +6,7 @@ import { type Command, Model } from "../src/core/model";
 import { toMap } from "../src/core/motion";
 import { placeBox } from "../src/core/tracks";
 import type { Box, Vec3 } from "../src/core/types";
-import { deleteTrack } from "../src/core/whole-tracks";
+import { deleteTrack, setCategory } from "../src/core/whole-tracks";
 import { box, drivingClip } from "./support";
 
 function opened(boxes: Box[] = [box()], frames = 6) {
@@ -146,6 +146,23 @@ describe("paste", () => {
     const { model: nothing } = opened([]);
     nothing.paste();
     expect(nothing.document.tracks.size).toBe(0);
+  });
+
+  test("does not undo what became of the track's class and size after it was copied", () => {
+    const { model } = opened();
+    model.select("1");
+    model.copy();
+    model.run({ label: "category", run: (from) => setCategory(from, "1", "truck") });
+    const longer = { ...model.selectedBox!, size_lwh_m: [9, 2.5, 3.7] as Vec3 };
+    model.run({ label: "resize", run: (from) => placeBox(from, model.motion, longer) });
+    model.showFrame(3);
+    model.paste();
+    for (const frame of [0, 3]) {
+      const { category, size_lwh_m } = boxAt(model.document, "1", frame)!;
+      expect([category, size_lwh_m]).toEqual(["truck", [9, 2.5, 3.7]]);
+    }
+    const bottom = toMap(model.motion, model.selectedBox!).center_xyz_m[2] - 3.7 / 2;
+    expect(bottom).toBeCloseTo(0.9 - 1.7 / 2, 9);
   });
 });
 

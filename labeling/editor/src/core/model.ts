@@ -8,7 +8,7 @@ import { boxAt, boxesAt, documentOf, newTrackId } from "./document";
 import { History } from "./history";
 import { fromMap, type Motion, motionOf, toMap } from "./motion";
 import { placeBox } from "./tracks";
-import type { Box, Category, Clip, Document, Vec3 } from "./types";
+import type { Box, Category, Clip, Document, Track, Vec3 } from "./types";
 
 /** One thing that a person does. */
 export interface Command {
@@ -156,9 +156,10 @@ export class Model {
   paste(center_xyz_m?: Vec3): void {
     if (!this.copied) return;
     const { document, frame } = this.state;
-    const box = fromMap(this.motion, toMap(this.motion, this.copied), frame, this.copied);
-    const goesOn =
-      !center_xyz_m && document.tracks.has(box.track_id) && !boxAt(document, box.track_id, frame);
+    const track = center_xyz_m ? undefined : document.tracks.get(this.copied.track_id);
+    const goesOn = track !== undefined && track.boxes[frame] === null;
+    const copied = goesOn ? asInTrack(this.copied, track) : this.copied;
+    const box = fromMap(this.motion, toMap(this.motion, copied), frame, copied);
     const track_id = goesOn ? box.track_id : newTrackId(document);
     const { score: _, ...rest } = box;
     const pasted: Box = {
@@ -190,4 +191,12 @@ export class Model {
   private tell(before: State): void {
     for (const listener of this.listeners) listener(this.state, before);
   }
+}
+
+/** Return a box with the category and size that its track has by now; the bottom stays. */
+function asInTrack(box: Box, { category, boxes }: Track): Box {
+  const size_lwh_m = boxes.find((one) => one !== null)!.size_lwh_m;
+  const [x, y, z] = box.center_xyz_m;
+  const center_xyz_m: Vec3 = [x, y, z + (size_lwh_m[2] - box.size_lwh_m[2]) / 2];
+  return { ...box, category, size_lwh_m, center_xyz_m };
 }
