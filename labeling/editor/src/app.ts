@@ -151,7 +151,7 @@ export class App {
 
   /** Paste where the pointer is over the large view, else at the same place in the map. */
   paste(): void {
-    const at = this.pointer.groundUnder();
+    const at = this.pointer.placeUnder();
     this.editor.attempt(() => this.editor.model.paste(at ?? undefined));
   }
 

@@ -148,6 +148,15 @@ describe("paste", () => {
     expect(nothing.document.tracks.size).toBe(0);
   });
 
+  test("stands on the ground by its own height, whatever is selected", () => {
+    const { model } = opened([box(), box({ track_id: "2", size_lwh_m: [9, 2.5, 4] })]);
+    expect(model.copiedOn([5, 5, -1])).toBeNull();
+    model.select("1");
+    model.copy();
+    model.select("2");
+    expect(model.copiedOn([5, 5, -1])).toEqual([5, 5, -1 + 1.7 / 2]);
+  });
+
   test("does not undo what became of the track's class and size after it was copied", () => {
     const { model } = opened();
     model.select("1");

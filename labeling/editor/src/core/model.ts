@@ -149,6 +149,11 @@ export class Model {
     return this.selectedBox !== null;
   }
 
+  /** Return the centre of the copied box where it stands on a place; null if nothing was copied. */
+  copiedOn([x, y, ground]: Vec3): Vec3 | null {
+    return this.copied && [x, y, ground + this.copied.size_lwh_m[2] / 2];
+  }
+
   /**
    * Place the copied box in the frame shown: as the same track where that has no box here, at the
    * same place in the map; else, or at a given centre, as a new track of the same size.

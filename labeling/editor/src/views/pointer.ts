@@ -63,12 +63,12 @@ export class Pointer {
     return true;
   }
 
-  /** Return the place on the ground under the pointer in the large view; null elsewhere. */
-  groundUnder(): Point3 | null {
-    if (this.over === null) return null;
+  /** Return where a copied box stands under the pointer in the large view; null elsewhere. */
+  placeUnder(): Point3 | null {
+    const { model } = this.editor;
+    if (this.over === null || model.selectedBox === null) return null;
     const ground = this.onGround(this.perspective, this.over);
-    const copied = ground && this.editor.model.selectedBox;
-    return ground && copied ? [ground[0], ground[1], ground[2] + copied.size_lwh_m[2] / 2] : null;
+    return ground && model.copiedOn(ground);
   }
 
   private listen(view: View): void {
