@@ -184,6 +184,21 @@ describe("whole tracks", () => {
     expect(boxAt(merged, "1", 7)!.track_id).toBe("1");
   });
 
+  test("merged over the same frames stay where they were when something else is changed", () => {
+    const other = (frame: number, x: number) => mapBox(frame, [x, 4, 1], 0.1, { track_id: "2" });
+    const apart = [other(1, 15), other(11, 30)].reduce(
+      (doc, one) => placeBox(doc, motion, one),
+      hide(driven([0, 8]), motion, "1", 3, 4),
+    );
+    const merged = mergeTracks(apart, "1", "2");
+    const turned = { ...boxAt(merged, "1", 0)!, yaw_rad: 0.2 };
+    const later = placeBox(merged, motion, turned);
+    for (const frame of [3, 4, 5, 8, 9, 10, 11]) {
+      const [now, then] = [boxAt(later, "1", frame)!, boxAt(merged, "1", frame)!];
+      for (let i = 0; i < 3; i++) expect(now.center_xyz_m[i]).toBeCloseTo(then.center_xyz_m[i], 9);
+    }
+  });
+
   test("are renamed in their place, deleted, and numbered anew", () => {
     const renamed = renameTrack(two, "1", "bus 7");
     expect([...renamed.tracks.keys()]).toEqual(["bus 7", "2"]);

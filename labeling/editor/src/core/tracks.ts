@@ -167,11 +167,7 @@ export function hide(
   to: number,
 ): Document {
   const track = trackOf(document, trackId);
-  const boxes = track.boxes.map((box, frame) => {
-    if (frame >= from && frame <= to) return null;
-    const edge = frame === from - 1 || frame === to + 1;
-    return box && edge ? { ...box, key_frame: true } : box;
-  });
+  const boxes = track.boxes.map((box, frame) => (frame >= from && frame <= to ? null : box));
   return withTrack(document, interpolated(anchored({ ...track, boxes }), motion));
 }
 
@@ -191,12 +187,14 @@ export function show(
   );
 }
 
-/** Return the track with its first and last box as key frames: what is left must not move. */
+/**
+ * Return the track with its first and last box, and those beside a gap, as key frames: what is left
+ * must not move.
+ */
 export function anchored(track: Track): Track {
-  const { first, last } = spanOf(track);
-  if (first < 0) return track;
-  const boxes = track.boxes.map((box, frame) =>
-    box && (frame === first || frame === last) ? { ...box, key_frame: true } : box,
-  );
+  const boxes = track.boxes.map((box, frame) => {
+    const inside = track.boxes[frame - 1] && track.boxes[frame + 1];
+    return box && !inside ? { ...box, key_frame: true } : box;
+  });
   return { ...track, boxes };
 }

@@ -47,7 +47,9 @@ function renamed(track: Track, trackId: string): Track {
 export function mergeTracks(document: Document, trackId: string, otherId: string): Document {
   if (trackId === otherId) throw new EditError("a track cannot be merged with itself");
   const track = trackOf(document, trackId);
-  const other = anchored(renamed(trackOf(document, otherId), trackId));
+  const all = renamed(trackOf(document, otherId), trackId);
+  const lacking = all.boxes.map((box, frame) => (track.boxes[frame] ? null : box));
+  const other = anchored({ ...all, boxes: lacking });
   const size = track.boxes.find((box) => box !== null)!.size_lwh_m;
   const boxes = anchored(track).boxes.map((box, frame) => {
     const added = other.boxes[frame];
