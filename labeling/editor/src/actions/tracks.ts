@@ -1,7 +1,7 @@
 /** What a person does to whole tracks and to prelabels. */
 
 import { boxAt, keyFramesOf, spanOf, trackOf, withTrack } from "../core/document";
-import { setKeyFrame, show } from "../core/tracks";
+import { anchored, setKeyFrame, show } from "../core/tracks";
 import type { Box, Document, Track } from "../core/types";
 import {
   makeStatic,
@@ -82,8 +82,9 @@ export function acceptAll(editor: Editor, everything = false): void {
 export function discardProposals(editor: Editor): void {
   editor.edit("discard prelabels", (document) =>
     [...document.tracks.values()].reduce((changed, track) => {
+      if (!proposalsOf(track).length) return changed;
       const boxes = track.boxes.map((box) => (box !== null && isProposal(box) ? null : box));
-      return withTrack(changed, { ...track, boxes });
+      return withTrack(changed, anchored({ ...track, boxes }));
     }, document),
   );
 }
