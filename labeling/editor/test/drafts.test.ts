@@ -324,6 +324,21 @@ test("work on another version of the task is no start, and is not lost", async (
   expect(recovery.other?.annotation).toEqual(work(3));
 });
 
+test("work of another machine on another version of the task is no start, and is not lost", async () => {
+  const server = new Server();
+  const { drafts } = await Drafts.open(taskOf(server), server, textStore());
+  await drafts.save(work(3));
+  await seconds(3);
+  drafts.close();
+  const clip = { ...drivingClip(2), version: "2" };
+  const here = textStore();
+  const { drafts: now, recovery } = await Drafts.open(taskOf(server, { clip }), server, here);
+  expect(recovery.source).toBe("prelabels");
+  expect(recovery.other?.annotation).toEqual(work(3));
+  await now.forgetBackup();
+  expect((await Drafts.open(taskOf(server, { clip }), server, here)).recovery.other).toBeNull();
+});
+
 test("a full disk does not keep work from the server", async () => {
   const server = new Server();
   let full = false;

@@ -140,7 +140,6 @@ function backupOf(draft: DraftJson): Backup {
 
 /** Return an empty record that goes on with the numbers of what was there. */
 function freshRecord(old: LocalRecord | null, task: OpenTask, mountId: string): LocalRecord {
-  const backup = old?.annotation && { annotation: old.annotation, saved_at_ms: old.saved_at_ms };
   return {
     key: keyOf(task.clip.task_id, task.labeller),
     work_id: newId(),
@@ -153,8 +152,15 @@ function freshRecord(old: LocalRecord | null, task: OpenTask, mountId: string): 
     synced: 0,
     pending: null,
     submitted: 0,
-    backup: backup || (old?.backup ?? null),
+    backup: unfinished(old, task) ?? old?.backup ?? null,
   };
+}
+
+/** Return what was begun before, here or on the server, that is no start any more. */
+function unfinished(old: LocalRecord | null, { clip, draft }: OpenTask): Backup | null {
+  const stale = draft !== null && draft.version !== clip.version;
+  if (stale && draft.sequence > (old?.sequence ?? 0)) return backupOf(draft);
+  return old?.annotation ? { annotation: old.annotation, saved_at_ms: old.saved_at_ms } : null;
 }
 
 /** Return 32 random hex digits. Unlike `randomUUID`, also on pages without https. */
