@@ -132,6 +132,15 @@ describe("a size is that of the track", () => {
   test("no size is refused", () => {
     expect(() => placeBox(empty, motion, box({ size_lwh_m: [0, 1, 1] }))).toThrow(EditError);
   });
+
+  test("what the server would refuse with all the work is refused here", () => {
+    const place = (part: Partial<Box>) => placeBox(empty, motion, box(part));
+    expect(() => place({ size_lwh_m: [450, 1.9, 1.7] })).toThrow(/450 x 1.9 x 1.7 m is no size/);
+    expect(() => place({ center_xyz_m: [1e6, 0, 0] })).toThrow(/no place/);
+    expect(() => place({ center_xyz_m: [Number.NaN, 0, 0] })).toThrow(/no place/);
+    expect(() => renameTrack(place({}), "1", "x".repeat(101))).toThrow(/100 letters/);
+    expect(renameTrack(place({}), "1", "Ärger 7").tracks.has("Ärger 7")).toBe(true);
+  });
 });
 
 describe("gaps", () => {

@@ -17,6 +17,11 @@ export const API = "/editor/api";
 /** Of the annotation; a reader refuses any other. */
 export const FORMAT = 1;
 
+/** A server refuses all the work that has one box beyond these. */
+export const LONGEST_M = 200;
+export const FARTHEST_M = 1e5;
+export const LONGEST_NAME = 100;
+
 /** `waiting`: nobody began; `draft`: somebody did; `submitted`: there is an answer. */
 export type TaskState = "waiting" | "draft" | "submitted";
 

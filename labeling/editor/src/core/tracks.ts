@@ -16,6 +16,7 @@ import {
 import { moved, toBox } from "./geometry";
 import { between, fromMap, type Motion, toMap } from "./motion";
 import { wrapAngle } from "./pose";
+import { FARTHEST_M, LONGEST_M } from "./protocol";
 import type { Box, BoxOrigin, Document, Track, Vec3 } from "./types";
 
 /**
@@ -26,8 +27,10 @@ import type { Box, BoxOrigin, Document, Track, Vec3 } from "./types";
  * whole track; a face that was moved is moved in all its boxes, so the others keep theirs.
  */
 export function placeBox(document: Document, motion: Motion, box: Box): Document {
-  if (!box.size_lwh_m.every((size) => size > 0) || !box.center_xyz_m.every(Number.isFinite))
+  if (!box.size_lwh_m.every((size) => size > 0 && size <= LONGEST_M))
     throw new EditError(`track ${box.track_id}: size ${box.size_lwh_m.join(" x ")} m is no size`);
+  if (!box.center_xyz_m.every((value) => Math.abs(value) <= FARTHEST_M))
+    throw new EditError(`track ${box.track_id}: ${box.center_xyz_m.join(", ")} m is no place`);
   const { score: _, ...rest } = box;
   const placed: Box = { ...rest, key_frame: true, yaw_rad: wrapAngle(box.yaw_rad) };
   const track = document.tracks.get(box.track_id);

@@ -13,6 +13,7 @@ import {
 import { moved, toBox } from "./geometry";
 import { fromMap, type Motion, toMap } from "./motion";
 import { wrapAngle } from "./pose";
+import { LONGEST_NAME } from "./protocol";
 import { anchored, placeBox } from "./tracks";
 import type { Box, Document, Track } from "./types";
 
@@ -24,6 +25,8 @@ export function deleteTrack(document: Document, trackId: string): Document {
 export function renameTrack(document: Document, trackId: string, newId: string): Document {
   if (newId === trackId) return document;
   if (!newId.trim()) throw new EditError("a track needs a name");
+  if (newId.length > LONGEST_NAME)
+    throw new EditError(`the name of a track has at most ${LONGEST_NAME} letters`);
   if (document.tracks.has(newId))
     throw new EditError(`there is a track ${newId} already; merge the two instead`);
   trackOf(document, trackId);
