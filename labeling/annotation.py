@@ -135,7 +135,7 @@ class Submission(BaseModel):
         sequence: of the last draft that it contains.
         version: of the task that was shown.
         annotation: the work.
-        lead_time_s: from opening the task to submitting it.
+        lead_time_s: from opening the task to submitting it, and what earlier sittings took.
     """
 
     model_config = ConfigDict(extra="forbid")

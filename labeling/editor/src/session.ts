@@ -17,6 +17,8 @@ const SAVE_AFTER_MS = 250;
 export class Session {
   private timer: number | undefined;
   private readonly opened = performance.now();
+  /** Of earlier sittings only the active time is known. */
+  private readonly spentBeforeS: number;
   private handedIn: Document | null = null;
   /** Other unfinished work on the task, which is older. */
   other: Backup | null = null;
@@ -32,6 +34,7 @@ export class Session {
     source: keyof typeof ORIGINS,
   ) {
     this.origin = ORIGINS[source];
+    this.spentBeforeS = effort.summary().time_spent_s;
     model.subscribe((state, before) => {
       if (state.document !== before.document) this.keepSoon();
     });
@@ -137,7 +140,8 @@ export class Session {
   }
 
   private leadTimeS(): number {
-    return Number(((performance.now() - this.opened) / 1000).toFixed(2));
+    const hereS = (performance.now() - this.opened) / 1000;
+    return Number((this.spentBeforeS + hereS).toFixed(2));
   }
 
   private request(): SubmitRequest {
