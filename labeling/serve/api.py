@@ -70,11 +70,12 @@ def add_task_routes(router: APIRouter, clips: ClipStore, access: Access) -> None
         after: str = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     ) -> list[dict[str, Any]]:
-        ids = list(islice(clips.task_ids(after), limit + 1))
-        if len(ids) > limit:
-            response.headers["x-next-after"] = ids[limit - 1]
-        found = [_summary(clips, task_id, labeller) for task_id in ids[:limit]]
-        return [summary for summary in found if summary is not None]
+        every = (_summary(clips, task_id, labeller) for task_id in clips.task_ids(after))
+        # What others see to does not count: a list that is shorter than the limit is the last one.
+        found = list(islice((one for one in every if one is not None), limit + 1))
+        if len(found) > limit:
+            response.headers["x-next-after"] = found[limit - 1]["task_id"]
+        return found[:limit]
 
     @router.get("/tasks/{task_id}")
     def task(task_id: str, labeller: str = labeller_of) -> dict[str, Any]:

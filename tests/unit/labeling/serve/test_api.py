@@ -88,6 +88,25 @@ def test_the_list_comes_in_parts(client):
     assert "x-next-after" not in second.headers
 
 
+def test_clips_of_others_do_not_end_the_list_too_early(tmp_path):
+    store = LocalStore(tmp_path)
+    tasks = sorted(clips_of(store, store_recording(store), length=1), key=lambda one: one.task_id)
+    access = TokenAccess.new(2)
+    app = create_app(store, access, dist=tmp_path)
+    for task in tasks[:3]:
+        url = f"/editor/api/tasks/{task.task_id}/draft"
+        client_of(app, access, 1).put(url, json=draft(task, 1)).raise_for_status()
+    other, found, after = client_of(app, access, 2), [], ""
+    while True:  # as the editor's list does
+        part = other.get("/editor/api/tasks", params={"limit": 2, "after": after})
+        found += [row["task_id"] for row in part.json()]
+        if len(part.json()) < 2:
+            break
+        after = found[-1]
+        assert part.headers["x-next-after"] == after
+    assert found == [task.task_id for task in tasks[3:]]
+
+
 def test_the_newest_draft_wins_and_the_other_window_is_told(client, bucket):
     url = f"/editor/api/tasks/{bucket[1][0].task_id}"
     task = bucket[1][0]
