@@ -247,7 +247,7 @@ def tasks_of_event(payload: Mapping[str, Any]) -> tuple[int, list[int]]:
             [payload["annotation"]] if payload.get("annotation") else ()
         )
         numbers += [int(item["task"]) for item in annotations if item.get("task")]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LabelError(f"not a webhook of Label Studio: {error!r}") from error
     return project, sorted(set(numbers))
 

@@ -60,11 +60,20 @@ def make_router(access: TokenAccess | None, dist: Path = DIST, data_origin: str 
 
     @router.get("/editor/{path:path}", include_in_schema=False)
     def file(path: str) -> Response:
-        found = (dist / path).resolve()
-        if not found.is_relative_to(dist.resolve()) or not found.is_file():
+        found = _file_of(dist, path)
+        if found is None:
             return HTMLResponse("not found", 404)
         kept = "public, max-age=31536000, immutable" if "assets/" in path else "no-cache"
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         return FileResponse(found, media_type=kind, headers={**safe, "cache-control": kept})
 
     return router
+
+
+def _file_of(dist: Path, path: str) -> Path | None:
+    """Return a file of the built editor, or None if there is none of that name."""
+    try:
+        found = (dist / path).resolve()
+        return found if found.is_relative_to(dist.resolve()) and found.is_file() else None
+    except (OSError, ValueError):  # too long a name, or one with a zero byte
+        return None

@@ -97,7 +97,8 @@ def make_router(store: ObjectStore, secret: str, wake: FetchThread | None = None
 
     @router.post(PATH, include_in_schema=False)
     async def receive(request: Request) -> dict[str, Any]:
-        if not hmac.compare_digest(request.headers.get(HOOK_HEADER, ""), secret):
+        sent = request.headers.get(HOOK_HEADER, "")
+        if not hmac.compare_digest(sent.encode(), secret.encode()):
             raise HTTPException(401, f"wrong or missing {HOOK_HEADER}")
         body = bytearray()
         async for chunk in request.stream():

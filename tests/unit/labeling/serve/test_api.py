@@ -188,6 +188,8 @@ def test_what_was_submitted_is_no_draft_any_more(tmp_path):
         ("/editor/api/tasks/{}/images/0/front", 404),
         ("/editor/../../pyproject.toml", 404),
         ("/editor/%2e%2e/%2e%2e/pyproject.toml", 404),
+        ("/editor/%00", 404),
+        (f"/editor/{'a' * 300}", 404),
     ],
 )
 def test_what_is_not_there(client, bucket, path, status):
