@@ -90,7 +90,7 @@ class LabelQuality:
     @property
     def honeypot_score(self) -> float:
         """F1 of all people on frames with a known answer, weighted by these; NaN without any."""
-        known = [(row.score, row.num_known) for row in self.annotators if row.num_known]
+        known = [(r.score, r.num_known) for r in self.annotators if not np.isnan(r.score)]
         total = sum(count for _, count in known)
         return sum(score * count for score, count in known) / total if total else float("nan")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
@@ -62,9 +63,16 @@ class AnnotatorRow:
 
     @property
     def score(self) -> float:
-        """F1 on frames with a known answer; NaN without any. Used as weight in a consensus."""
-        both = self.precision.value + self.recall.value
-        return 2 * self.precision.value * self.recall.value / both if both > 0 else both
+        """F1 on frames with a known answer; NaN without any. Used as weight in a consensus.
+
+        Who drew nothing has no precision, and where nothing is to be found there is no recall:
+        then it is the other one of the two.
+        """
+        known = [v for v in (self.precision.value, self.recall.value) if not math.isnan(v)]
+        if len(known) < 2:
+            return known[0] if known else math.nan
+        both = sum(known)
+        return 2 * known[0] * known[1] / both if both > 0 else 0.0
 
     def estimates(self) -> dict[str, Estimate]:
         """Return every measured figure by name."""

@@ -69,6 +69,19 @@ def test_precision_recall_and_flips():
     assert rows["generous"].num_known == 30
 
 
+def test_who_boxes_nothing_or_only_what_is_not_there_scores_nothing():
+    street, nothing = random_street(np.random.default_rng(3), 5), Boxes.empty()
+    known = {("r", 0): street, ("r", 1): nothing}
+    answers = {"idle": {0: nothing}, "false": {1: street}, "right": {1: nothing}}
+    results = [
+        result(name, {time: FrameAnswer.manual(boxes) for time, boxes in frames.items()}, name)
+        for name, frames in answers.items()
+    ]
+    scores = {row.annotator: row.score for row in measure_annotators(results, known)}
+    assert (scores["idle"], scores["false"]) == (0.0, 0.0)
+    assert np.isnan(scores["right"])  # nothing to find, nothing found: no measure of anybody
+
+
 def test_frames_without_a_known_answer_say_nothing_about_errors():
     results, _ = honeypots(1, num_frames=3)
     row = measure_annotators(results, {})[0]
