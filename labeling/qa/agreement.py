@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, NamedTuple
 
@@ -42,10 +42,10 @@ class AgreementRow:
 
     Attributes:
         slice_name: `all`, a category, or a range such as `20-40 m`.
-        num_frames: frames that two or more people labelled.
+        num_frames: frames that two or more people labelled; in a slice, those with such objects.
         num_objects: objects that at least one person saw.
         f1_50, f1_70: F1 of one person's boxes against another's at BEV IoU 0.5 and 0.7, classes
-            alike.
+            alike; NaN where neither drew a box.
         mean_iou: BEV IoU of matched boxes.
         center_m, size_m, yaw_deg: median errors of matched boxes; largest of the three sizes.
         flips: share of matched boxes whose front and rear are exchanged.
@@ -99,7 +99,8 @@ def measure_agreement(
         return []
     objects = _objects(shared, compared or {k: compare_frame(a) for k, a in shared.items()})
     pairs = _pairs(shared)
-    rows = [_row("all", objects, pairs, np.ones(len(objects.category), bool))]
+    every = _row("all", objects, pairs, np.ones(len(objects.category), bool))
+    rows = [replace(every, num_frames=len(shared))]  # also those in which nobody saw anything
     names = np.unique(objects.category).tolist()
     rows += [_row(name, objects, pairs, objects.category == name) for name in names]
     for low, high in RANGES_M:
@@ -203,7 +204,7 @@ def _row(
         of_pair = (pairs.category == name) | (name == "all")
         of_all = (pairs.all_category == name) | (name == "all")
     iou, alike = pairs.iou[of_pair], pairs.same_class[of_pair]
-    count = max(int(of_all.sum()), 1)
+    count = int(of_all.sum()) or float("nan")
     f1_50, f1_70 = (2 * int(((iou >= least) & alike).sum()) / count for least in (0.5, 0.7))
     presence = objects.presence_codes[:, chosen]
     return AgreementRow(

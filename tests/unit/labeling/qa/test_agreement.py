@@ -182,6 +182,16 @@ def test_figures_follow_the_planted_mistakes():
     )
 
 
+def test_people_who_agree_that_nothing_is_there_do_not_disagree():
+    nothing = Boxes.empty()
+    empty = {("r", 1): {"a": nothing, "b": nothing}}
+    [row] = measure_agreement(empty)
+    assert (row.num_frames, row.num_objects) == (1, 0)
+    assert np.isnan([row.f1_50, row.f1_70, row.mean_iou]).all()
+    row = measure_agreement({**empty, ("r", 2): {"a": car(), "b": car()}})[0]
+    assert (row.num_frames, row.f1_50) == (2, 1.0)
+
+
 def test_frames_of_one_person_say_nothing():
     assert measure_agreement({("r", 1): {"a": car()}}) == []
     rows = measure_agreement({("r", 1): {"a": Boxes.empty(), "b": Boxes.empty()}})
