@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from labeling.annotation import Annotation, Draft, Submission, check_annotation, to_answers
@@ -122,18 +123,31 @@ class ClipStore:
         self.store = store
 
     def add(self, task: ClipTask) -> bool:
-        """Keep a clip; return whether it is new. A clip that is there gets the new prelabels."""
+        """Keep a clip; return whether it is new. A clip that nobody touched gets the new prelabels.
+
+        One that people worked on keeps those that it has: what they did is told by what they saw.
+        """
         key, data = layout.clip_task(task.task_id), _dump(task.to_json())
         try:
-            known = self.store.get(key) == data
+            kept = self.store.get(key)
         except NotFoundError:
             with suppress(ConflictError):  # somebody else was faster
                 self.store.put(key, data, if_absent=True)
                 return True
-            known = False
-        if not known:
+            kept = b""
+        if kept != data and self.is_touched(task):
+            with suppress(LabelError, ValueError):  # what cannot be read is made anew
+                shown = ClipTask.from_json(json.loads(kept), key)
+                data = _dump(replace(shown, num_people=task.num_people).to_json())
+        if kept != data:
             self.store.put(key, data)
         return False
+
+    def is_touched(self, task: ClipTask) -> bool:
+        """Return whether anybody began or answered a clip."""
+        drafts = self.store.list(layout.clip_drafts_prefix(task.task_id))
+        answers = self.store.list(layout.clip_answers_prefix(task.recording, task.task_id))
+        return any(True for _ in chain(drafts, answers))
 
     def add_all(self, tasks: Sequence[ClipTask]) -> int:
         """Keep clips, several at once; return how many are new."""

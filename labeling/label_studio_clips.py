@@ -82,7 +82,7 @@ class LabelStudioClips:
         new = refreshed = 0
         for known, missing in _sorted_out(tasks, ledger):
             newer = [t for t in known if ledger.known[t.task_id].version != t.version]
-            self.clips.add_all([*newer, *missing])
+            self.clips.add_all(missing)
             if missing:
                 self._send(ledger, missing)
             new += len(missing)
@@ -194,8 +194,9 @@ class LabelStudioClips:
             row = self.project.read_task(sent.number)
         except GoneError:  # somebody deleted it on the server: that is not undone here
             return False
-        if row["annotations"] or row.get("drafts"):
+        if row["annotations"] or row.get("drafts") or self.clips.is_touched(task):
             return False
+        self.clips.add(task)
         for old in row["predictions"]:
             self.server.delete(f"/api/predictions/{old['id']}/")
         if task.prelabels:
