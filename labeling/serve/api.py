@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -119,7 +120,7 @@ def add_data_routes(
         headers = {"cache-control": _LONG, "etag": tag}
         return Response(data, media_type="application/octet-stream", headers=headers)
 
-    @router.get("/tasks/{task_id}/images/{number}/{camera}")
+    @router.get("/tasks/{task_id}/images/{number}/{camera:path}")  # ROS names cameras with slashes
     def image(task_id: str, number: _Index, camera: str, _: str = labeller_of) -> Response:
         task = clips.get(task_id)
         for found in _frame(task, number).images:
@@ -189,7 +190,7 @@ def _document(clips: ClipStore, task: ClipTask, labeller: str) -> dict[str, Any]
             "images": [
                 {
                     "camera": image["camera"],
-                    "url": f"{base}/images/{index}/{image['camera']}",
+                    "url": f"{base}/images/{index}/{quote(image['camera'], safe='')}",
                     "width": image["width"],
                     "height": image["height"],
                     "K": rows_of(image["K"], 3),

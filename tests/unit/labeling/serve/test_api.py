@@ -9,7 +9,9 @@ from starlette.testclient import TestClient
 from labeling.clip_store import ClipStore
 from labeling.serve.access import TokenAccess
 from labeling.serve.app import create_app
+from scene.image import Image
 from storage import codec, layout
+from storage.images import write_images
 from storage.local import LocalStore
 from storage.sweeps import SweepFile
 from tests.support.clips import clips_of, store_recording
@@ -78,6 +80,21 @@ def test_a_task_says_all_that_the_editor_needs(client, bucket):
     assert len(points) == document["frames"][2]["num_points"]
     etag = {"if-none-match": answer.headers["etag"]}
     assert client.get(document["frames"][2]["points_url"], headers=etag).status_code == 304
+
+
+@pytest.mark.parametrize("camera", ["front", "camera/front left", "50% #2?", "Rückfahrkamera"])
+def test_an_image_is_found_whatever_its_camera_is_called(tmp_path, camera):
+    store = LocalStore(tmp_path)
+    [task] = clips_of(store, store_recording(store, num_frames=3))
+    write_images(store, layout.images(task.recording), [Image(camera, 5, "jpeg", b"picture")])
+    place = {"camera": camera, "timestamp_ns": 5, "width": 4, "height": 4}
+    seen = {**place, "K": [1.0] * 9, "camera_SE3_ego": [1.0] * 16}
+    frames = tuple(replace(frame, images=(seen,)) for frame in task.frames)
+    ClipStore(store).add(replace(task, frames=frames))
+    access = TokenAccess.new()
+    client = client_of(create_app(store, access, dist=tmp_path), access, 1)
+    document = client.get(f"/editor/api/tasks/{task.task_id}").json()
+    assert client.get(document["frames"][1]["images"][0]["url"]).content == b"picture"
 
 
 def test_the_list_comes_in_parts(client):
