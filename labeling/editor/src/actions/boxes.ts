@@ -1,6 +1,5 @@
 /** What a person does to the selected box. */
 
-import { newTrackId } from "../core/document";
 import type { Shape } from "../core/geometry";
 import { hide, placeBox } from "../core/tracks";
 import type { Box, Vec3 } from "../core/types";
@@ -111,7 +110,7 @@ export function remove(editor: Editor, whole: boolean): void {
 /** Make a new track with a box in this frame and select it. */
 export function addBox(editor: Editor, label: string, shape: Shape, category: string): void {
   const { motion, frame } = editor.model;
-  const track_id = newTrackId(editor.model.document);
+  const track_id = editor.model.newTrackId();
   const box: Box = {
     center_xyz_m: shape.center_xyz_m,
     size_lwh_m: shape.size_lwh_m,

@@ -168,5 +168,6 @@ export function merge(editor: Editor, otherId: string): boolean {
 export function split(editor: Editor): void {
   const { selected, frame } = editor.model;
   if (selected === null) return;
-  editor.edit("split", (document) => splitTrack(document, selected, frame).document);
+  const newId = editor.model.newTrackId();
+  editor.edit("split", (document) => splitTrack(document, selected, frame, newId).document);
 }

@@ -102,10 +102,14 @@ export function withoutTrack(document: Document, trackId: string): Document {
   return { ...document, tracks };
 }
 
-/** Return an id that no track has: the number after the largest. */
-export function newTrackId(document: Document): string {
+/**
+ * Return an id that no track has: the number after the largest.
+ *
+ * @param taken ids that are not given anew either, although their tracks may be deleted.
+ */
+export function newTrackId(document: Document, taken: Iterable<string> = []): string {
   let largest = 0;
-  for (const trackId of document.tracks.keys())
+  for (const trackId of [...document.tracks.keys(), ...taken])
     if (/^\d{1,9}$/.test(trackId)) largest = Math.max(largest, Number(trackId));
   return String(largest + 1);
 }

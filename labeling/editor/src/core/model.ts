@@ -99,6 +99,11 @@ export class Model {
     return this.prelabels.find((box) => box.track_id === trackId && box.frame === frame) ?? null;
   }
 
+  /** Return an id for a new object; that of a prelabel means the prelabel, also a deleted one. */
+  newTrackId(): string {
+    return newTrackId(this.document, new Set(this.prelabels.map((box) => box.track_id)));
+  }
+
   /**
    * Do something that can be undone. A command that changes nothing leaves no step.
    *
@@ -165,7 +170,7 @@ export class Model {
     const goesOn = track !== undefined && track.boxes[frame] === null;
     const copied = goesOn ? asInTrack(this.copied, track) : this.copied;
     const box = fromMap(this.motion, toMap(this.motion, copied), frame, copied);
-    const track_id = goesOn ? box.track_id : newTrackId(document);
+    const track_id = goesOn ? box.track_id : this.newTrackId();
     const { score: _, ...rest } = box;
     const pasted: Box = {
       ...rest,

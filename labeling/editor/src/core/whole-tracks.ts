@@ -68,12 +68,12 @@ export function splitTrack(
   document: Document,
   trackId: string,
   frame: number,
+  newId = newTrackId(document),
 ): { document: Document; newId: string } {
   const track = trackOf(document, trackId);
   const { first, last } = spanOf(track);
   if (frame <= first || frame > last)
     throw new EditError(`track ${trackId} cannot be split at frame ${frame}: one part is empty`);
-  const newId = newTrackId(document);
   const part = (keep: (f: number) => boolean) =>
     anchored({ ...track, boxes: track.boxes.map((box, f) => (keep(f) ? box : null)) });
   const head = part((f) => f < frame);
