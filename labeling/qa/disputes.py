@@ -83,7 +83,8 @@ def _disputes_of(
 
 def _geometry(index: int, what: str, worst_iou: float, group: Boxes) -> list[Dispute]:
     """Say in which way boxes with little overlap differ; nothing if by less than a hand."""
-    errors = box_errors(group, group.take(np.zeros(len(group), dtype=np.int64)))
+    one, two = np.triu_indices(len(group), 1)  # every pair of people
+    errors = box_errors(group.take(one), group.take(two))
     place = float(np.linalg.norm(errors.offset_m[:, :2], axis=1).max())
     size = float(np.abs(errors.size_m).max())
     turn = float(np.abs(errors.yaw_rad).max())

@@ -146,6 +146,17 @@ def test_each_kind_of_disagreement_is_named(other, kind):
     assert "10 m" in found[0].reason
 
 
+@pytest.mark.parametrize("order", ["abc", "bac", "cab"])
+def test_who_is_in_the_middle_does_not_hide_that_two_others_disagree(order):
+    drawn = [
+        Boxes.make([[10.0 + dx, 0.0, 1.0]], [[0.7, 0.7, 1.7]], [0.0], ["pedestrian"])
+        for dx in (-0.18, 0.0, 0.18)
+    ]
+    found = compare_frame(dict(zip(order, drawn, strict=True))).disputes
+    assert [dispute.kind for dispute in found] == ["place"]
+    assert "0.36 m apart" in found[0].reason
+
+
 def test_agreement_has_nothing_to_review():
     close = car(x=10.05, yaw=0.02)
     assert compare_frame({"a": car(), "b": close}).disputes == ()
