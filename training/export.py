@@ -136,10 +136,12 @@ def _compare(
     """Return the largest box and score difference and how many boxes were compared.
 
     Every box of the network is compared with the closest box of its label, so that two boxes with
-    equal scores may change places.
+    equal scores may change places. Where a value is not finite the differences are infinite.
     """
     other_boxes, other_scores, other_labels = (np.asarray(array) for array in found)
     keep = scores > _COMPARED_SCORE
+    if not all(np.isfinite(a).all() for a in (boxes, scores, other_boxes, other_scores)):
+        return float("inf"), float("inf"), int(keep.sum())  # NaN is larger than nothing
     if not keep.any():
         return 0.0, float(np.abs(scores[0] - other_scores[0])), 0
     distance: Float64 = np.linalg.norm(
