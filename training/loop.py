@@ -173,10 +173,15 @@ class Trainer:
         Raises:
             NonFiniteError: if more than ten steps were left out.
         """
+        before = [buffer.clone() for buffer in self.net.buffers()]
         if self.device.type == "cpu":
-            return self.apply(self.backward(batch))
+            applied = self.apply(self.backward(batch))
+            if applied is None:
+                self._forget(before)
+            return applied
         loss = self._gradients(batch)
         good = torch.isfinite(loss) & torch.isfinite(self._clip())
+        self._forget(before, good)
         # The fused optimiser itself leaves the step out, without asking the host.
         self._optimizer.found_inf = (~good).float()  # pyright: ignore[reportAttributeAccessIssue]
         self._update()
@@ -231,6 +236,18 @@ class Trainer:
 
     def _clip(self) -> Tensor:
         return torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP_NORM)
+
+    def _forget(self, before: list[Tensor], good: Tensor | None = None) -> None:
+        """Put back what the network noted of a batch that nothing is learned from.
+
+        Running means that took in one NaN would stay NaN.
+
+        Args:
+            before: the network's buffers as they were before the step.
+            good: whether the step is learned from after all, on the device; None for no.
+        """
+        for buffer, old in zip(self.net.buffers(), before, strict=True):
+            buffer.copy_(old if good is None else torch.where(good, buffer, old))
 
     def _update(self) -> None:
         """Move the weights, and their average."""

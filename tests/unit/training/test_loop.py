@@ -10,7 +10,7 @@ from tests.support.tiny_scenes import make_scene
 from training import config as recipes
 from training.checkpoint import newest_checkpoint
 from training.data import Batches, make_frame
-from training.heads import Heads
+from training.heads import Heads, Picture
 from training.loop import NonFiniteError, Trainer, learning_rate
 from training.loss import BatchTargets, detection_loss
 from training.steps import Preempted, train
@@ -95,6 +95,32 @@ def test_steps_with_nan_are_left_out_and_too_many_end_the_training(batches):
         assert trainer.train_step(trainer.prepare(broken)) is None
     with pytest.raises(NonFiniteError, match="NaN or infinity"):
         trainer.train_step(trainer.prepare(broken))
+
+
+def test_a_step_left_out_leaves_no_trace_in_the_running_statistics(batches):
+    trainer = Trainer(CONFIG, CPU)
+    good = trainer.prepare(batches.batch(0))
+    assert isinstance(good.inputs, Picture)
+    assert trainer.train_step(good) is not None
+    before = {name: tensor.clone() for name, tensor in trainer.net.state_dict().items()}
+    broken = good._replace(inputs=Picture(torch.full_like(good.inputs.picture, torch.nan)))
+    assert trainer.train_step(broken) is None
+    for name, tensor in trainer.net.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert trainer.train_step(good) is not None
+    assert all(torch.isfinite(tensor).all() for tensor in trainer.net.buffers())
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_an_accelerator_decides_itself_which_statistics_stay(batches, is_good):
+    trainer = Trainer(CONFIG, CPU)
+    before = [buffer.clone() for buffer in trainer.net.buffers()]
+    trainer.backward(trainer.prepare(batches.batch(0)))
+    after = [buffer.clone() for buffer in trainer.net.buffers()]
+    trainer._forget(before, torch.tensor(is_good))
+    expected = after if is_good else before
+    for buffer, value in zip(trainer.net.buffers(), expected, strict=True):
+        assert torch.equal(buffer, value)
 
 
 def test_unknown_velocity_costs_nothing_and_gives_no_gradient():
