@@ -152,9 +152,10 @@ class Decision:
 def decide(facts: GateInput) -> Decision:
     """Judge a candidate.
 
-    A first release needs complete artifacts, parity and an AP above 0. Against a champion, also:
-    no category may be worse (its interval of the difference wholly below zero, or its AP down by
-    more than `max_ap_drop`), and no scenario that the champion passes may end in a collision.
+    A first release needs complete artifacts, parity and an AP above 0. Against a champion, some
+    category must have been compared, none may be worse (its interval of the difference wholly
+    below zero, or its AP down by more than `max_ap_drop`), and no scenario that the champion passes
+    may end in a collision.
     """
     reasons = [_artifacts(facts), _parity(facts)]
     if facts.champion_id is None:
@@ -208,6 +209,9 @@ def _first_simulation(facts: GateInput) -> Reason:
 def _categories(facts: GateInput) -> Iterator[Reason]:
     if not facts.differences:
         yield Reason(False, "AP", f"no comparison with the champion {facts.champion_id}")
+    elif not any(np.isfinite(c.after - c.before) for c in facts.differences.values()):
+        text = f"no category has truth: nothing compares it with the champion {facts.champion_id}"
+        yield Reason(False, "AP", text)
     for category, change in facts.differences.items():
         yield _category(category, change, facts)
 

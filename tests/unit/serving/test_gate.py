@@ -37,6 +37,9 @@ SECOND = replace(
 )
 
 
+WITHOUT_BUSES = {**SECOND.differences, "bus": Change(NAN, NAN, NAN, NAN, 0)}
+
+
 def failed(facts):
     decision = decide(facts)
     names = {reason.name for reason in decision.reasons if not reason.passed}
@@ -63,7 +66,8 @@ def with_change(*numbers):
         (with_change(0.5, 0.39, -0.3, 0.1), {"AP car"}),  # perhaps worse, too much lost
         (with_change(0.5, 0.45, NAN, NAN), set()),  # one group: no interval
         (with_change(0.5, 0.3, NAN, NAN), {"AP car"}),
-        (with_change(NAN, NAN, NAN, NAN), set()),  # no truth
+        (with_change(NAN, NAN, NAN, NAN), {"AP"}),  # no truth at all: nothing was compared
+        (replace(SECOND, differences=WITHOUT_BUSES), set()),  # no truth of one category
         (replace(with_change(0.5, 0.49, -0.02, -0.005), tolerated_ap_drop=0.02), set()),
         (replace(SECOND, differences={}), {"AP"}),
         (replace(SECOND, candidate_collisions={"cut_in": True, "crossing": False}), {"simulation"}),
