@@ -64,14 +64,14 @@ def boxes_to_json(boxes: Boxes) -> list[dict[str, Any]]:
 def _read_npy(body: bytes) -> Any:
     try:
         return np.load(io.BytesIO(body), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, MemoryError) as error:  # a header may ask for terabytes
         raise FormatError(f".npy body cannot be read: {error}") from error
 
 
 def _read_json(body: bytes) -> Any:
     try:
         return json.loads(body)["points"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(
             f'JSON body must be {{"points": [[x, y, z, intensity], ...]}}: {error!r}'
         ) from error

@@ -10,6 +10,7 @@ Source: kserve/open-inference-protocol, `inference_rest.md`; binary extension of
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +25,7 @@ HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 MODEL_NAME: Final = "detector"
 OUTPUTS: Final = {"boxes": "FP32", "scores": "FP32", "labels": "INT64"}
 _DTYPES: Final = {"FP32": "<f4", "INT64": "<i8"}
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ def parse_request(body: bytes, header_length: str | None) -> InferRequest:
         points = _read_points(tensor, binary)
     except FormatError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise FormatError(
             f"not an inference request with the one input `points`: {error!r}"
         ) from error
@@ -122,7 +126,7 @@ def encode_answer(
 def _split(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
     if header_length is None:
         return body, b""
-    if not header_length.isdigit() or int(header_length) > len(body):
+    if not _LENGTH.fullmatch(header_length) or int(header_length) > len(body):
         raise FormatError(
             f"{HEADER_LENGTH}: {header_length!r} is no length within {len(body)} bytes"
         )
