@@ -57,16 +57,17 @@ class Champion:
             return self._detector
 
     def _refresh(self) -> None:
+        released = False
         try:
             etag = self._store.stat(layout.release_alias(CHAMPION)).etag
             if etag == self._etag:
                 return
+            released = True
             self._detector = self._load()
             self._etag = etag
-        except NotFoundError as error:
-            self._complain("the gate has approved none yet", error)
         except StarloopError as error:
-            self._complain(str(error), error)
+            none_yet = isinstance(error, NotFoundError) and not released
+            self._complain("the gate has approved none yet" if none_yet else str(error), error)
 
     def _complain(self, trouble: str, error: StarloopError) -> None:
         self._trouble = trouble
@@ -77,8 +78,10 @@ class Champion:
         release = self._registry.champion()
         if release is None:
             raise NotFoundError(f"{layout.release_alias(CHAMPION)}: no release in it")
-        if self._detector is not None and self._detector.digest == release.onnx_digest:
-            return self._detector
+        now = self._detector
+        # The same graph under another name may have another threshold and other categories.
+        if now and (now.model_id, now.digest) == (release.model_id, release.onnx_digest):
+            return now
         detector = OnnxDetector.load(self._store, release.model_id, num_threads=self._num_threads)
         _check(detector, release)
         logger.info("serving champion %s, digest %s", release.model_id, detector.digest[:12])
