@@ -192,7 +192,7 @@ def _kinds(pool: Pool, known: Sequence[Mapping[str, str]]) -> Iterator[_Values]:
     yield _Values("speed", _names(_SPEEDS_MPS), speeds[0], speeds[1])
     for name, of_frame in facts.items():
         counts = Counter(of_frame[pool.truth_frame].tolist())
-        often = sorted({value for value, _ in counts.most_common(_MOST_VALUES)} - {UNKNOWN})
+        often = sorted({value for value, _ in counts.most_common(_MOST_VALUES)} - {UNKNOWN, OTHER})
         told = np.where(np.isin(of_frame, [*often, UNKNOWN]), of_frame, OTHER)
         names = (*often, OTHER, UNKNOWN)
         yield _Values(name, names, told[pool.truth_frame], told[pool.frame])

@@ -79,6 +79,14 @@ def test_many_places_are_cut_to_those_with_the_most_boxes(frames):
     assert max(s.num_boxes for s in places[:-1]) >= min(s.num_boxes for s in places[:-1]) > 0
 
 
+def test_a_place_called_others_is_counted_once(frames):
+    known = [{"place": ("others", "berlin")[i % 2]} for i in range(len(frames))]
+    scores = [s for s in score_conditions(frames, known, BOTH) if s.kind == "place"]
+    names = [(s.value, s.category) for s in scores]
+    assert len(names) == len(set(names))
+    assert {s.value for s in scores} == {"others", "berlin"}
+
+
 def test_a_false_alarm_counts_at_its_own_speed_and_has_no_points():
     car = Boxes.make(
         np.array([[10.0, 0, 0.8], [20.0, 5, 0.8]]), np.tile([4.0, 2.0, 1.5], (2, 1)), np.zeros(2),
