@@ -38,6 +38,7 @@ KINDS: Final = {
     "sigterm": "a notice of preemption",
 }
 BY_SUPERVISOR: Final = ("storage", "slowstorage", "device", "sigterm")
+BY_CLOCK: Final = ("kill", "hang", *BY_SUPERVISOR)  # what can be done to a worker from outside
 _PATTERN: Final = re.compile(
     r"(?P<kind>[a-z]+)(@(?P<rank>\d+))?:(?P<when>\d+(\.\d+)?)(?P<unit>[smh]?)(x(?P<times>\d+))?"
 )
@@ -72,7 +73,7 @@ def parse(text: str) -> tuple[Injection, ...]:
     A time means every so often, a step means once, or as often as TIMES says.
 
     Raises:
-        ConfigError: if a part is not understood.
+        ConfigError: if a part is not understood, or would not do what it says.
     """
     found = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -82,13 +83,19 @@ def parse(text: str) -> tuple[Injection, ...]:
                 f"chaos {part!r}: expected KIND:WHEN such as kill:30s (every 30 seconds) or "
                 f"nan:100 (after step 100); kinds are {', '.join(KINDS)}"
             )
-        rank = int(match["rank"] or -1)
+        rank, when = int(match["rank"] or -1), float(match["when"])
         if match["unit"]:
-            every = float(match["when"]) * _UNIT_S[match["unit"]]
-            found.append(Injection(match["kind"], rank, every_s=every))
+            if match["kind"] not in BY_CLOCK or match["times"] or not when > 0:
+                raise ConfigError(
+                    f"chaos {part!r}: a time above 0, without xTIMES, is for "
+                    f"{', '.join(BY_CLOCK)}; others happen after a step, such as nan:100"
+                )
+            found.append(Injection(match["kind"], rank, every_s=when * _UNIT_S[match["unit"]]))
         else:
             times = int(match["times"] or 1)
-            found.append(Injection(match["kind"], rank, int(float(match["when"])), times=times))
+            if not when.is_integer() or times < 1:
+                raise ConfigError(f"chaos {part!r}: steps are whole, and TIMES is at least 1")
+            found.append(Injection(match["kind"], rank, int(when), times=times))
     if len(found) > MAX_INJECTIONS:
         raise ConfigError(f"chaos: at most {MAX_INJECTIONS} faults, got {len(found)}")
     return tuple(found)

@@ -141,6 +141,8 @@ class Monitor:
                 self._strike(injection, crew)
 
     def _strike(self, injection: Injection, crew: Crew) -> None:
+        if injection.rank >= len(crew.children):
+            return  # the crew has become smaller
         child = crew.children[injection.rank if injection.rank >= 0 else -1]
         match injection.kind:
             case "hang":

@@ -49,7 +49,15 @@ class Options:
                 f"workers must be >= 1, spares, replay_every and snapshot_every >= 0; got "
                 f"{self.workers}, {self.spares}, {self.replay_every}, {self.snapshot_every}"
             )
-        parse(self.chaos)
+        places = self.workers + self.spares
+        beyond = [
+            i for i in self.injections if i.rank >= (places if i.kind == "slow" else self.workers)
+        ]
+        if beyond:
+            raise ConfigError(
+                f"chaos {self.chaos!r}: {beyond[0].kind}@{beyond[0].rank}, but workers are 0 to "
+                f"{self.workers - 1}"
+            )
 
     @property
     def injections(self) -> tuple[Injection, ...]:
