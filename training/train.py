@@ -34,6 +34,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Numpy's own threads would forbid to fork workers, and gain nothing here.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from scene.errors import ConfigError
 from storage.open import open_store
 from training import artifacts
 from training.checkpoint import delete_checkpoints
@@ -90,7 +91,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace, reporter: Reporter, stop: StopRequest) -> int:
     job = Job.read(options.job)
-    if options.workers and "RANK" not in os.environ:
+    supervised = options.workers and "RANK" not in os.environ
+    if not supervised and (options.spares or options.chaos or options.replay_every):
+        raise ConfigError("--spares, --chaos and --replay-every need --workers, and our supervisor")
+    if supervised:
         from training.supervisor.hangs import Patience
         from training.supervisor.options import Options
         from training.supervisor.supervise import supervise
