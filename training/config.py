@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Final
 
 from scene.errors import ConfigError
@@ -24,6 +25,11 @@ _LATER: Final = frozenset(
     }
 )  # fmt: skip
 _NETWORKS: Final = ("histogram", "centerpoint")
+_NUMBERS: Final[dict[str, type]] = {"int": Integral, "float": Real}
+_COUNTS: Final = (
+    "iterations", "batch_size", "checkpoint_every", "max_boxes", "max_points", "z_bins",
+    "point_channels", "head_channels",
+)  # fmt: skip
 _OUTPUT_STRIDES: Final = (2, 4)
 
 
@@ -138,10 +144,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         self._check_categories()
-        if min(self.iterations, self.batch_size, self.checkpoint_every, self.max_boxes) < 1:
-            raise ConfigError(
-                "training config: iterations, batch_size, checkpoint_every, max_boxes must be >= 1"
-            )
+        self._check_numbers()
         self._check_network()
         if self.shards < 1 or self.batch_size % self.shards:
             raise ConfigError(
@@ -170,6 +173,23 @@ class TrainConfig:
                 )
         if self.max_boxes > self.output_shape[0] * self.output_shape[1]:
             raise ConfigError("training config: max_boxes exceeds the cells of the output grid")
+
+    def _check_numbers(self) -> None:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), _NUMBERS.get(str(field.type))
+            if kind and not (isinstance(value, kind) and math.isfinite(value)):
+                raise ConfigError(
+                    f"training config: {field.name} is {value!r}, expected a finite {field.type}"
+                )
+        if low := [name for name in _COUNTS if getattr(self, name) < 1]:
+            raise ConfigError(f"training config: {', '.join(low)} must be >= 1")
+        if negative := [name for name in ("seed", "learning_rate") if getattr(self, name) < 0]:
+            raise ConfigError(f"training config: {', '.join(negative)} must be >= 0")
+        if self.pillar_m <= 0 or self.z_min_m >= self.z_max_m:
+            raise ConfigError(
+                f"training config: pillar_m {self.pillar_m} must be above 0, and z_min_m "
+                f"{self.z_min_m} below z_max_m {self.z_max_m}"
+            )
 
     def _check_network(self) -> None:
         if self.network not in _NETWORKS:
@@ -256,13 +276,16 @@ class TrainConfig:
         if unknown:
             raise ConfigError(f"training config: unknown settings {sorted(unknown)}")
         known = dict(values)
-        for name in {"categories", "channels"} & set(known):
-            known[name] = tuple(known[name])
-        if "groups" in known:
-            known["groups"] = tuple(tuple(group) for group in known["groups"])
-        if "paste" in known:
-            known["paste"] = tuple(sorted((k, int(v)) for k, v in dict(known["paste"]).items()))
-        return cls(**known)
+        try:
+            for name in {"categories", "channels"} & set(known):
+                known[name] = tuple(known[name])
+            if "groups" in known:
+                known["groups"] = tuple(tuple(group) for group in known["groups"])
+            if "paste" in known:
+                known["paste"] = tuple(sorted((k, int(v)) for k, v in dict(known["paste"]).items()))
+            return cls(**known)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"training config: a value is of the wrong type: {error}") from error
 
     @property
     def digest(self) -> str:

@@ -53,8 +53,11 @@ class DataOptions:
         if unknown:
             raise ConfigError(f"data options: unknown settings {sorted(unknown)}")
         options = cls(**values)
-        if min(options.memory_bytes, options.cache_bytes, options.threads, options.depth) < 0:
-            raise ConfigError("data options: bytes, threads and depth must not be negative")
+        numbers = options.memory_bytes, options.cache_bytes, options.threads, options.depth
+        if not all(isinstance(number, int) and number >= 0 for number in numbers):
+            raise ConfigError(
+                "data options: bytes, threads and depth must be whole and must not be negative"
+            )
         return options
 
 

@@ -5,6 +5,7 @@ import pytest
 from scene.errors import ConfigError
 from training import config as recipes
 from training.config import TrainConfig
+from training.dataset import DataOptions
 from training.identity import model_id_of
 
 
@@ -63,11 +64,32 @@ def test_model_id_of_a_frozen_example():
         ({"paste": {"unicorn": 1}}, "paste"),
         ({"learning_rte": 1.0}, "learning_rte"),
         ({"max_boxes": 100_000}, "max_boxes"),
+        ({"pillar_m": 0}, "pillar_m"),
+        ({"pillar_m": -0.4}, "pillar_m"),
+        ({"x_max_m": float("nan")}, "x_max_m"),
+        ({"learning_rate": float("inf")}, "learning_rate"),
+        ({"iterations": "many"}, "iterations"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"z_min_m": 3.8}, "z_max_m"),  # it would see no point at all
+        ({"max_points": 0}, "max_points"),
+        ({"z_bins": 0}, "z_bins"),
+        ({"seed": -1}, "seed"),
+        ({"learning_rate": -1e-3}, "learning_rate"),
+        ({"channels": 32}, "wrong type"),
+        ({"channels": ["a", "b", "c"]}, "wrong type"),
+        ({"categories": 4}, "wrong type"),
+        ({"paste": {"car": "two"}}, "wrong type"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(values, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig.from_dict(values)
+
+
+@pytest.mark.parametrize("values", [{"threads": -1}, {"depth": "3"}, {"cache_bytes": 1.5}])
+def test_data_options_that_cannot_work_are_refused(values):
+    with pytest.raises(ConfigError, match="data options"):
+        DataOptions.from_dict(values)
 
 
 def test_finetuning_is_gentler_than_training():
