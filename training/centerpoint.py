@@ -15,7 +15,7 @@ unique, no custom operator, so that it runs on any device, compiles and exports 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -253,20 +253,30 @@ class CenterPoint(nn.Module):
         """Return the heads of (N, 4 or 5) points of B frames."""
         return self.look(self.prepare(points, frame, num_frames))
 
-    def adopt(self, weights: Mapping[str, Tensor], categories: list[str]) -> None:
+    def adopt(
+        self,
+        weights: Mapping[str, Tensor],
+        categories: list[str],
+        groups: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         """Take over the weights of an earlier model; see `training.loop.Trainer.start_from`.
+
+        A category that was in another group starts afresh too: its row there belongs to what that
+        head looks for.
 
         Raises:
             RuntimeError, KeyError: if the networks do not fit.
         """
         adapted = dict(weights)
         own = self.state_dict()
+        before = self.config.head_groups if groups is None else groups
         for number, group in enumerate(self.config.head_groups):
+            old = list(before[number]) if number < len(before) else []
             for part in ("weight", "bias"):
                 name = f"heads.{number}.heat.{part}"
                 rows = own[name].clone()
                 for row, category in enumerate(group):
-                    if category in categories:  # the others were never learned: they start afresh
-                        rows[row] = weights[name][row]
+                    if category in categories and category in old:  # else it was never learned here
+                        rows[row] = weights[name][old.index(category)]
                 adapted[name] = rows
         self.load_state_dict(adapted)

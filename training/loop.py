@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -128,19 +128,25 @@ class Trainer:
         if config.compile:
             self.net.look_from_above = torch.compile(self.net.look_from_above, dynamic=False)
 
-    def start_from(self, weights: Mapping[str, Tensor], categories: list[str]) -> None:
+    def start_from(
+        self,
+        weights: Mapping[str, Tensor],
+        categories: list[str],
+        groups: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         """Take over the weights of an earlier model.
 
         Args:
             weights: its `weights.safetensors`.
             categories: for each row of its heat map the category, or "" for one it never learned.
                 Categories of ours that are not among them start afresh.
+            groups: the categories of each of its centre heads, in order; None if they are ours.
 
         Raises:
             ConfigError: if the networks do not fit.
         """
         try:
-            self.net.adopt(weights, categories)
+            self.net.adopt(weights, categories, groups)
         except (RuntimeError, KeyError) as error:
             raise ConfigError(f"the starting model does not fit these settings: {error}") from error
         if self._average is not None:

@@ -64,7 +64,7 @@ def make_trainer(store: ObjectStore, job: Job, device: torch.device) -> Trainer:
     trainer = Trainer(job.config, device)
     if job.init_model:
         weights, known = read_weights(store, job.init_model)
-        trainer.start_from(load_weights(weights), learned_rows(known))
+        trainer.start_from(load_weights(weights), learned_rows(known), head_groups(known))
     return trainer
 
 
@@ -112,6 +112,11 @@ def learned_rows(config: dict[str, Any]) -> list[str]:
     """Return a model's categories in order, with "" for those it had no box of in training."""
     taught = config["num_boxes"]
     return [name if taught.get(name, 0) else "" for name in config["categories"]]
+
+
+def head_groups(config: dict[str, Any]) -> list[list[str]]:
+    """Return the categories of each of a model's centre heads."""
+    return config["train_config"].get("groups") or [config["categories"]]
 
 
 def describe_model(

@@ -7,7 +7,7 @@ and small: no sparse convolution, no unique, no custom operator, so it exports a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -64,12 +64,18 @@ class PillarNet(nn.Module):
         shared = self.shared(fine + F.interpolate(self.from2(middle), scale_factor=2.0))
         return Heads(self.heat(shared), self.codes(shared))
 
-    def adopt(self, weights: Mapping[str, Tensor], categories: list[str]) -> None:
+    def adopt(
+        self,
+        weights: Mapping[str, Tensor],
+        categories: list[str],
+        groups: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         """Take over the weights of an earlier model; see `training.loop.Trainer.start_from`.
 
         Raises:
             RuntimeError, KeyError: if the networks do not fit.
         """
+        del groups  # one head says it all
         adapted, own = dict(weights), self.state_dict()
         for name in ("heat.weight", "heat.bias"):
             adapted[name] = own[name].clone()

@@ -12,7 +12,7 @@ from training.artifacts import is_complete, read_config, read_weights, write_mod
 from training.dataset import DataOptions
 from training.identity import model_id_of
 from training.job import Job
-from training.make import learned_rows, thin_curve
+from training.make import head_groups, learned_rows, thin_curve
 
 
 def test_a_model_is_there_only_when_it_is_whole(tmp_path):
@@ -83,6 +83,15 @@ def test_broken_job_files_are_refused(tmp_path):
 def test_rows_never_taught_start_afresh():
     config = {"categories": ["car", "pedestrian"], "num_boxes": {"car": 40, "pedestrian": 0}}
     assert learned_rows(config) == ["car", ""]
+
+
+def test_centre_heads_of_a_model_are_those_it_was_trained_with():
+    names, groups = ["car", "truck"], [["truck"], ["car"]]
+    assert head_groups({"categories": names, "train_config": {"groups": groups}}) == groups
+    assert head_groups({"categories": names, "train_config": {"groups": []}}) == [names]
+    assert head_groups({"categories": names, "train_config": {}}) == [
+        names
+    ]  # before there were any
 
 
 def test_curve_keeps_its_last_point():

@@ -307,6 +307,22 @@ def test_starting_from_a_model_keeps_what_it_learned():
         new.start_from(wide, [])
 
 
+def test_starting_from_a_model_with_other_groups_takes_categories_by_name():
+    names, ours = ("car", "truck", "pedestrian"), (("car", "truck"), ("pedestrian",))
+    theirs = (("truck", "car"), ("pedestrian",))
+    old = Trainer(replace(CONFIG, categories=names, groups=theirs, seed=4), CPU).net.state_dict()
+    new = Trainer(replace(CONFIG, categories=names, groups=ours), CPU)
+    new.start_from(old, list(names), theirs)
+    for part in ("weight", "bias"):
+        car, truck = new.net.state_dict()[f"heads.0.heat.{part}"]
+        assert torch.equal(car, old[f"heads.0.heat.{part}"][1])
+        assert torch.equal(truck, old[f"heads.0.heat.{part}"][0])
+    moved = Trainer(replace(CONFIG, categories=names, groups=ours), CPU)
+    fresh = moved.net.state_dict()["heads.0.heat.weight"].clone()
+    moved.start_from(old, list(names), (("car", "pedestrian"), ("truck",)))
+    assert torch.equal(moved.net.state_dict()["heads.0.heat.weight"][1], fresh[1])
+
+
 def test_rotated_nms_keeps_the_best_of_boxes_that_overlap():
     config = replace(CONFIG, max_boxes=3)
     predictor = Predictor(build_network(config), config, CPU)
