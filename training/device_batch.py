@@ -84,7 +84,8 @@ class RawBatch:
         draws: (B, 6); light: (B,); moves: (B, M, 3).
         shadows: (B, M, 6).
         by_cell, by_azimuth: see `training.nearby`.
-        extent_cells: no box reaches further from its centre than so many cells of the heat map.
+        extent_cells: no box, and no peak, reaches further from its centre than so many cells of
+            the heat map.
     """
 
     clouds: tuple[Float32, ...]
@@ -182,7 +183,7 @@ def join_samples(samples: Sequence[Sample], config: TrainConfig) -> RawBatch:
         shadows,
         boxes_by_cell(boxes, labels >= 0, GROW_M),
         shadows_by_azimuth(shadows),
-        int(np.ceil(reach / config.cell_m)) + 1,
+        max(int(np.ceil(reach / config.cell_m)) + 1, config.least_radius),
     )  # fmt: skip
 
 

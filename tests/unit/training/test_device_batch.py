@@ -112,6 +112,21 @@ def test_targets_equal_the_numpy_ones(name):
     assert torch.isnan(found.codes.cpu()[real][:, 8:]).any()
 
 
+def test_the_peak_of_a_small_object_reaches_as_many_cells_as_the_settings_say():
+    config = replace(PLAIN, least_radius=6)
+    boxes = Boxes.make(
+        np.array([[16.2, 0.2, 1.0]]), np.array([[0.6, 0.6, 1.8]]), np.zeros(1), ["pedestrian"]
+    )
+    points = np.zeros((1, 4), dtype=np.float32)
+    batch = join_samples(
+        [draw_sample(points, boxes, config, np.random.default_rng(0), None)], config
+    )
+    cpu = torch.device("cpu")
+    targets = vary_and_aim(batch, config, sizes_of(config, cpu), cpu)[2]
+    wanted = make_targets(boxes, config)
+    np.testing.assert_allclose(targets.heatmap[0], wanted.heatmap, atol=1e-6)
+
+
 def crowd(seed):
     """A scene full of objects, turned so that some lie at the seam of the azimuth."""
     scene = make_scene(seed, {"car": 9, "pedestrian": 12, "": 3}, x_m=(-20.0, 20.0), columns=270)
