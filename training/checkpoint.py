@@ -58,7 +58,7 @@ def newest_checkpoint(store: ObjectStore, run: str) -> Checkpoint | None:
             return _read(store.get(key))
         except NotFoundError:  # deleted by a racing process of the same run
             continue
-        except (ValueError, KeyError, safetensors.SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             _LOG.warning("checkpoint %s cannot be read (%s); trying the one before", key, error)
     return None
 
@@ -103,7 +103,7 @@ def _keys(store: ObjectStore, run: str) -> list[str]:
 
 
 def _read(data: bytes) -> Checkpoint:
-    """Decode a checkpoint; every error of a damaged file is a ValueError or KeyError."""
+    """Decode a checkpoint; errors of a damaged file are ValueError, KeyError or TypeError."""
     length = int.from_bytes(data[:8], "little")
     if not 0 < length <= len(data) - 8:
         raise ValueError("header is longer than the file")

@@ -35,7 +35,8 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
     save_checkpoint(store, "m-1", checkpoint(10))
     key = save_checkpoint(store, "m-1", checkpoint(20))
     whole = store.get(key)
-    for damaged in (b"", b"text", whole[:40], whole[:-4], b"\xff" * len(whole)):
+    other = [len(text).to_bytes(8, "little") + text for text in (b"[]", b'{"__metadata__": null}')]
+    for damaged in (b"", b"text", whole[:40], whole[:-4], b"\xff" * len(whole), *other):
         store.put(key, damaged)
         found = newest_checkpoint(store, "m-1")
         assert found is not None
