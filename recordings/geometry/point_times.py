@@ -94,15 +94,40 @@ def find_rule(
 
 
 def _rule(time: NDArray[np.generic], timestamp_ns: int, unit_ns: int) -> TimeRule | None:
-    """Return the rule with the given unit, None if it puts points too far from each other."""
+    """Return the rule with the given unit, None if it puts points too far from each other.
+
+    A clock that begins at zero, as simulators and counted files have, puts the epoch and the
+    stamp near each other: then the times count from the one that they lie nearer to.
+    """
     ends = _ends(time)
     if ends is None or (ends[1] - ends[0]) * unit_ns > _MAX_OFFSET_NS:
         return None
-    low, high = ends
-    if abs(low * unit_ns - timestamp_ns) < _MAX_OFFSET_NS:
+    low, high = ends[0] * unit_ns, ends[1] * unit_ns
+    from_stamp = max(abs(low), abs(high)) < _MAX_OFFSET_NS
+    from_epoch = abs(low - timestamp_ns) < _MAX_OFFSET_NS
+    if from_stamp and from_epoch:
+        from_epoch = _away(low, high, timestamp_ns) < _away(low, high, 0)
+    if from_epoch:
         return TimeRule(unit_ns, "epoch")
-    near = max(abs(low), abs(high)) * unit_ns < _MAX_OFFSET_NS
-    return TimeRule(unit_ns, "stamp" if near else "first")
+    return TimeRule(unit_ns, "stamp" if from_stamp else "first")
+
+
+def _away(low: float, high: float, moment: int) -> float:
+    """Return how far outside an interval a moment lies, 0 inside."""
+    return max(low - moment, moment - high, 0)
+
+
+def _tells(rule: TimeRule, time: NDArray[np.generic], timestamp_ns: int) -> bool:
+    """Return whether times tell what they count from: the epoch and the stamp must lie apart.
+
+    In the first sweeps of a clock that begins at zero they do not.
+    """
+    ends = _ends(time)
+    if ends is None:
+        return False
+    low, high = ends[0] * rule.unit_ns, ends[1] * rule.unit_ns
+    apart = abs(_away(low, high, timestamp_ns) - _away(low, high, 0))
+    return apart > (high - low) / 2
 
 
 def apply_rule(
@@ -194,12 +219,14 @@ class PointTimes:
         if len(time) < _MIN_POINTS and _unit_of(name) is None:
             usual_ns = 1 if time.dtype.kind in "iu" else 1_000_000_000
             return _rule(time, timestamp_ns, usual_ns)
-        self.rule = find_rule(time, timestamp_ns, self._period_ns, name)
-        if self.rule is None:
+        rule = find_rule(time, timestamp_ns, self._period_ns, name)
+        if rule is None:
             self._tries += 1
             lost = f"per-point times of sweep {timestamp_ns} and of those after it until one fits"
             self._say(where, self._no_unit(time, name), lost)
-        return self.rule
+        elif _tells(rule, time, timestamp_ns):
+            self.rule = rule
+        return rule
 
     def _no_unit(self, time: NDArray[np.generic], name: str) -> str:
         ends = _ends(time)

@@ -146,6 +146,25 @@ def test_a_handful_of_points_is_read_in_the_usual_unit_and_decides_nothing() -> 
     assert times.rule is None
 
 
+@pytest.mark.parametrize("start", [0, 7_000_000, PERIOD, 900_000_000, 1_900_000_000])
+@pytest.mark.parametrize("moved", [0, -PERIOD])  # the stamp at the start of a sweep, or at its end
+@pytest.mark.parametrize("name", ["t", "time_s"])
+def test_a_clock_that_begins_at_zero_leaves_offsets_and_absolute_times_apart(
+    start: int, moved: int, name: str
+) -> None:
+    true = np.linspace(moved, moved + PERIOD - 1_000_000, 500)
+    for since_epoch in (False, True):
+        times = PointTimes([], PERIOD)
+        for stamp in range(start, start + 30 * PERIOD, PERIOD):
+            column = (true + stamp * since_epoch) / 1e9
+            found = times.offsets_ns(column, stamp, "cloud", name)
+            assert found is not None
+            if times.rule is None and since_epoch and moved:
+                assert stamp < start + 2 * PERIOD  # the first alone cannot tell, the others can
+                continue
+            assert np.abs(found - true).max() < 1_000
+
+
 def test_times_that_fit_no_unit_are_dropped_and_that_is_said_once() -> None:
     damage: list[Damage] = []
     times = PointTimes(damage, PERIOD)
