@@ -197,6 +197,9 @@ def joint_states(channel: Channel) -> Decoder:
     def convert(node: Node, _size: int) -> tuple[LogMessage]:
         joints = node.children("joints")
         names = [f"{joint.text('name')}_position" for joint in joints]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise FormatError(f"two joints of one message have the field {twice!r}")
         fields[:] = fields or names
         if names != fields:
             raise FormatError(f"joints {names[:8]}, but the topic began with {fields[:8]}")

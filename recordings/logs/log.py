@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -25,7 +25,7 @@ from recordings.logs.log_file import Channel, LogFile
 from recordings.logs.log_poses import calibrate, ego_trajectory
 from recordings.logs.log_scan import Place, Scan, Stream, decoder_of
 from recordings.logs.log_truth import ground_truth
-from recordings.logs.messages import CloudMessage, ImageMessage, Pose
+from recordings.logs.messages import CloudMessage, ImageMessage, Pose, SignalMessage
 from recordings.recording import ASSUMED_POSES, Damage, Recording, Topic
 from scene.calibration import Calibration
 from scene.errors import FormatError, FrameError
@@ -83,11 +83,12 @@ class LogRecording(Recording):
         self._mark: _Mark | None = None
         self._builder: SweepBuilder | None = None
         self._start: Any = None
-        self._lidar = _choose_lidar(scan, name)
-        self.topics = _topics(scan, self._lidar)
+        self._lidars = _choose_lidar(scan, name)
+        self._lidar = self._lidars[0] if self._lidars else None
+        self.topics = _topics(scan, self._lidars)
         self.motion = self._lidar.decoder.motion if self._lidar else "unknown"
         self.sensor = self._lidar.frame if self._lidar else ""
-        stamps = self._lidar.stamps_ns if self._lidar else []
+        stamps = self._stamps_ns = [time for stream in self._lidars for time in stream.stamps_ns]
         tree = _frame_tree(scan, self.damage)
         self.frame_problems = tree.problems()
         ego, calibration = calibrate(tree, self.sensor)
@@ -107,11 +108,11 @@ class LogRecording(Recording):
         """Yield the clouds of the lidar in file order; what cannot be used goes to `damage`."""
         if self._lidar is None:
             return
-        mark, builder = self._start or (_BEGIN, self._new_builder(self._lidar))
+        mark, builder = self._start or (_BEGIN, self._new_builder())
         mode: Mode = "whole" if self._start else "auto"
         self._start, self._builder = None, builder
         marks: deque[_Mark] = deque()
-        clouds = self._clouds(self._lidar.channel, mark, marks)
+        clouds = self._clouds(mark, marks)
         if mode == "auto":
             mode, clouds = tell_mode(clouds)
         self._mark = None
@@ -134,15 +135,15 @@ class LogRecording(Recording):
 
     def _sweep_stamps(self, lidar: Stream) -> list[int]:
         """Return the times of the sweeps: of clouds, or of the first parts of revolutions."""
-        mode, clouds = tell_mode(self._clouds(lidar.channel, _BEGIN, deque()))
+        mode, clouds = tell_mode(self._clouds(_BEGIN, deque()))
         if mode == "whole":
-            return lidar.stamps_ns
+            return self._stamps_ns
         return [stamp_ns for stamp_ns, _ in assembled(clouds, [], lidar.topic, mode)]
 
-    def _new_builder(self, lidar: Stream) -> SweepBuilder:
+    def _new_builder(self) -> SweepBuilder:
         return SweepBuilder(
             self.trajectory, self.damage, self.calibration.of(self.sensor), self._time_origin_ns,
-            period_ns=sweep_period_ns(lidar.stamps_ns),
+            period_ns=sweep_period_ns(self._stamps_ns),
         )  # fmt: skip
 
     def images(self) -> Iterator[Image]:
@@ -155,20 +156,21 @@ class LogRecording(Recording):
         while waiting:
             yield heapq.heappop(waiting)[2]
 
-    def _clouds(self, channel: Channel, start: _Mark, marks: deque[_Mark]) -> Iterator[Cloud]:
+    def _clouds(self, start: _Mark, marks: deque[_Mark]) -> Iterator[Cloud]:
         """Yield the lidar's clouds; `marks` gets for each where the next one is found."""
-        decoder, mark, last_ns = decoder_of(channel), start, 0
-        for mark, _, log_time_ns, data in self._again({channel}, start):
+        decoders = {stream.channel: decoder_of(stream.channel) for stream in self._lidars}
+        mark, last_ns = start, 0
+        for mark, channel, log_time_ns, data in self._again(set(decoders), start):
             last_ns = log_time_ns
             try:
-                found = decoder.decode(data, log_time_ns)
+                found = decoders[channel].decode(data, log_time_ns)
             except FormatError:
                 continue  # noted by the first walk
             for item in found:
                 if isinstance(item, CloudMessage):
                     marks.append(mark)
                     yield item.stamp_ns or log_time_ns, item.read
-        for item in decoder.finish():
+        for item in (item for decoder in decoders.values() for item in decoder.finish()):
             if isinstance(item, CloudMessage):
                 marks.append(mark)
                 yield item.stamp_ns or last_ns, item.read
@@ -223,13 +225,22 @@ class LogRecording(Recording):
                 skip = 0
 
 
-def _choose_lidar(scan: Scan, name: RecordingId) -> Stream | None:
-    """Return the topic with the most cloud bytes, None if there is none."""
-    lidars = [stream for stream in scan.streams.values() if stream.num_bytes]
-    if len(lidars) > 1:
-        sizes = {stream.topic: stream.num_bytes for stream in lidars}
-        logger.warning("%s: several lidars %s", name, sizes)
-    return min(lidars, key=lambda stream: (-stream.num_bytes, stream.topic), default=None)
+def _choose_lidar(scan: Scan, name: RecordingId) -> list[Stream]:
+    """Return the streams of the topic with the most cloud bytes, none if there is none.
+
+    They are several where parts of a log define the type in different words. A decoder that holds
+    back half a revolution knows but its own packets: of those it is the largest stream.
+    """
+    sizes: Counter[str] = Counter()
+    for stream in scan.streams.values():
+        if stream.num_bytes:
+            sizes[stream.topic] += stream.num_bytes
+    if len(sizes) > 1:
+        logger.warning("%s: several lidars %s", name, dict(sizes))
+    topic = min(sizes, key=lambda topic: (-sizes[topic], topic), default=None)
+    found = [stream for stream in scan.streams.values() if stream.topic == topic]
+    found = sorted((s for s in found if s.num_bytes), key=lambda s: -s.num_bytes)
+    return found if all(s.decoder.finish is tuple for s in found) else found[:1]
 
 
 def _frame_tree(scan: Scan, damage: list[Damage]) -> FrameTree:
@@ -267,36 +278,43 @@ def _is_mounting(edge: tuple[str, str], poses: list[Pose]) -> bool:
 
 
 def _signals(scan: Scan) -> list[Signal]:
-    """Return the signals by topic, each in time order."""
-    signals = []
+    """Return the signals by topic, each in time order.
+
+    A topic whose type parts of a log define in different words is one signal; if the fields differ,
+    the further ones are numbered.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], tuple[SignalMessage, list[Stream]]] = {}
     for stream in sorted(scan.streams.values(), key=lambda s: s.topic):
         first = stream.signal
-        if first is None:
-            continue
-        times = np.array(stream.stamps_ns, dtype=np.int64)
-        values = np.concatenate(stream.rows)
+        if first is not None:
+            groups.setdefault((stream.topic, first.fields), (first, []))[1].append(stream)
+    signals: list[Signal] = []
+    counts: Counter[str] = Counter()
+    for (topic, fields), (first, streams) in groups.items():
+        counts[topic] += 1
+        name = topic if counts[topic] == 1 else f"{topic}#{counts[topic]}"
+        times = np.array([time for s in streams for time in s.stamps_ns], dtype=np.int64)
+        values = np.concatenate([rows for s in streams for rows in s.rows])
         order = np.argsort(times, kind="stable")
-        signal = Signal(
-            stream.topic, first.kind, first.frame, first.fields, times[order], values[order]
-        )
-        signals.append(signal)
+        signals.append(Signal(name, first.kind, first.frame, fields, times[order], values[order]))
     return signals
 
 
-def _topics(scan: Scan, lidar: Stream | None) -> list[Topic]:
+def _topics(scan: Scan, lidars: list[Stream]) -> list[Topic]:
     return [
-        Topic(stream.topic, stream.channel.type_name, stream.count, _use(stream, lidar))
+        Topic(stream.topic, stream.channel.type_name, stream.count, _use(stream, lidars))
         for stream in sorted(scan.streams.values(), key=lambda s: (s.topic, s.channel))
     ]
 
 
-def _use(stream: Stream, lidar: Stream | None) -> str:
+def _use(stream: Stream, lidars: list[Stream]) -> str:
     """Return what became of a topic."""
     if stream.count and sum(f.count for f in stream.failures.values()) == stream.count:
         return f"not used: {next(iter(stream.failures))}"
-    if stream.decoder.use == "sweeps" and stream.num_bytes and stream is not lidar and lidar:
-        return f"not used: {lidar.topic} holds more points"
-    if stream.decoder.use == "boxes" and lidar is None:
+    is_other = stream.num_bytes and all(stream is not lidar for lidar in lidars)
+    if stream.decoder.use == "sweeps" and is_other and lidars:
+        return f"not used: {lidars[0].topic} holds more points"
+    if stream.decoder.use == "boxes" and not lidars:
         return "not used: there are no sweeps that the boxes could belong to"
     return stream.decoder.use
 

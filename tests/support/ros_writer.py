@@ -179,11 +179,13 @@ class RosWriter(MessageWriter):
         chunk_bytes: int = 4096,
         compression: str = "zstd",
         pack: Callable[[bytes], bytes] = bytes,
+        remark: str = "",
     ) -> None:
         from mcap.writer import CompressionType, Writer
 
         self._stream = path.open("wb")
         self._pack = pack  # what is done to each message before it is written
+        self._remark = remark  # behind the definition of every type
         kind = {"zstd": CompressionType.ZSTD, "lz4": CompressionType.LZ4, "": CompressionType.NONE}
         self._writer = Writer(
             self._stream, chunk_size=chunk_bytes, compression=kind[compression],
@@ -208,6 +210,7 @@ class RosWriter(MessageWriter):
         kind = message.__msgtype__
         if (topic, kind) not in self._channels:
             text, _ = types().generate_msgdef(kind, ros_version=2)
+            text += self._remark
             schema = self._writer.register_schema(kind, "ros2msg", text.encode())
             self._channels[topic, kind] = self._writer.register_channel(topic, "cdr", schema)
         data = self._pack(serialize(message, little_endian=little_endian))

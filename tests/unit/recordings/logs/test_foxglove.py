@@ -208,6 +208,8 @@ def test_signals_images_and_lenses() -> None:
     joints = [{"name": "hip", "position": 0.5}, {"name": "knee", "position": -1}]
     (found,) = decode("JointStates", {"timestamp": STAMP, "joints": joints})
     assert found[2:] == (("hip_position", "knee_position"), START + 5, (0.5, -1.0))
+    with pytest.raises(FormatError, match=r"two joints.*'hip_position'"):
+        decode("JointStates", {"timestamp": STAMP, "joints": [joints[0], joints[0]]})
     video = {"timestamp": STAMP, "frame_id": "cam", "format": "h264", "data": "AAAB"}
     assert decode("CompressedVideo", video) == [ImageMessage("cam", START + 5, "h264", b"\0\0\1")]
     lens = {"frame_id": "c", "width": 4, "height": 2, "distortion_model": "kannala_brandt"}

@@ -247,3 +247,20 @@ def test_memory_that_threads_take_turns_in_is_counted_once() -> None:
         scan._keep(Stream(channel, decoder_of(channel)), number, data)
     assert len(scan.kept) == 6
     assert scan._room_bytes == 20
+
+
+def test_parts_that_define_a_type_in_other_words_are_one_recording(tmp_path: Path) -> None:
+    for part, remark in enumerate(["", "\n# written by another driver\n"]):
+        with RosWriter(tmp_path / f"drive_{part}.mcap", remark=remark) as writer:
+            for i in range(part * NUM, (part + 1) * NUM):
+                writer.cloud("/points", START + i * PERIOD, "lidar", cloud(i))
+                writer.imu("/imu", START + i * PERIOD, "imu", np.arange(10.0) * i)
+    recording = open_recording(tmp_path)
+    expected = [START + i * PERIOD for i in range(2 * NUM)]
+    assert [sweep.timestamp_ns for sweep in recording.sweeps()] == expected
+    assert not recording.damage
+    (signal,) = recording.signals
+    assert signal.name == "/imu"
+    assert signal.timestamps_ns.tolist() == expected
+    assert signal.values[:, 4].tolist() == [4.0 * i for i in range(2 * NUM)]
+    assert {topic.use for topic in recording.topics} == {"sweeps", "signal"}
