@@ -204,7 +204,7 @@ class _Ingest:
         result = IngestResult(
             recording=name,
             status=status,
-            message=problem or self._note(opened, summary),
+            message=_readable(problem) or self._note(opened, summary),
             reused=False,
             format=opened.format if opened else "unknown",
             num_sweeps=summary.num_sweeps if summary else 0,
@@ -268,7 +268,7 @@ class _Ingest:
         times = self.watch.times
         row = {
             "recording": name,
-            "source": self.source.prefix,
+            "source": _readable(self.source.prefix),
             "source_digest": self.source.digest,
             "format": result.format,
             "sensor": opened.sensor if opened else "",
@@ -313,6 +313,11 @@ def frame_rows(sweeps: SweepFile, opened: Recording) -> pa.Table:
         "speed_mps": speed,
     }
     return pa.table(columns).cast(schemas.FRAMES)
+
+
+def _readable(text: str) -> str:
+    """Return text that can be stored and printed: names of files may be in no encoding of ours."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _problem(opened: Recording, findings: tuple[Finding, ...]) -> str:

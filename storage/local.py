@@ -85,12 +85,7 @@ class LocalStore:
 
     def open(self, key: str) -> BinaryIO:
         """See `ObjectStore.open`."""
-        try:
-            return self._path(key).open("rb")
-        except _ABSENT as error:
-            raise self._not_found(key) from error
-        except OSError as error:
-            raise StoreError(f"{key}: cannot be read: {error}") from error
+        return self._open(key, self._path(key))
 
     def stat(self, key: str) -> ObjectStat:
         """See `ObjectStore.stat`."""
@@ -102,14 +97,16 @@ class LocalStore:
         return self._path(key).is_file()
 
     def list(self, prefix: str = "") -> Iterator[ObjectStat]:
-        """See `ObjectStore.list`."""
+        """See `ObjectStore.list`; files whose names could not be keys are listed as well."""
         folder = prefix.rpartition("/")[0]
         if folder:
             check_key(folder)
         for key in self._walk(folder, frozenset()):
             if key.startswith(prefix):
                 with suppress(NotFoundError):  # deleted meanwhile
-                    yield self.stat(key)
+                    with self._open(key, self.root / key) as file:
+                        stat = self._stat_open(key, file)
+                    yield stat
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
@@ -134,6 +131,14 @@ class LocalStore:
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
+
+    def _open(self, key: str, path: Path) -> BinaryIO:
+        try:
+            return path.open("rb")
+        except _ABSENT as error:
+            raise self._not_found(key) from error
+        except OSError as error:
+            raise StoreError(f"{key}: cannot be read: {error}") from error
 
     def _not_found(self, key: str) -> NotFoundError:
         return NotFoundError(f"{key}: no such object in {self.url}")
@@ -240,16 +245,26 @@ class LocalStore:
             entries = list(os.scandir(self.root / folder))
         except _ABSENT:
             return
+        except OSError as error:
+            raise StoreError(f"{self.root / folder}: cannot be listed: {error}") from error
         identity = (status.st_dev, status.st_ino)
         if identity in above:
             return
-        names = [e.name + ("/" if e.is_dir() else "") for e in entries if e.name[0] != "."]
-        for name in sorted(names, key=os.fsencode):
+        names = [_name_of(entry) for entry in entries if entry.name[0] != "."]
+        for name in sorted(filter(None, names), key=os.fsencode):
             key = f"{folder}/{name}" if folder else name
             if name.endswith("/"):
                 yield from self._walk(key[:-1], above | {identity})
             else:
                 yield key
+
+
+def _name_of(entry: os.DirEntry[str]) -> str:
+    """Return the name, that of a folder with a slash; empty for a link that leads to itself."""
+    try:
+        return entry.name + ("/" if entry.is_dir() else "")
+    except OSError:
+        return ""
 
 
 def _copy(chunks: Iterable[bytes], target: Path) -> str:

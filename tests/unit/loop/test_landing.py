@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,17 @@ def test_a_scene_goes_into_the_bucket(tmp_path: Path) -> None:
     kept = list(read_images(workspace.store, images(source.name)))
     assert len(kept) == 10
     assert all((workspace.landing.root / "nuscenes" / image.uri).is_file() for image in kept)
+
+
+def test_a_file_name_that_is_not_utf_8_is_a_recording_like_others(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    assert isinstance(workspace.landing, LocalStore)
+    broken = workspace.landing.root / os.fsdecode(b"caf\xe9.mcap")
+    broken.write_bytes(b"no recording")
+    (source,) = scan(workspace)
+    register(workspace, source)
+    result = ingest_recording(workspace, source.name)
+    assert (result.recording, result.status) == ("caf", "quarantined")
+    assert result.message.startswith("caf\ufffd.mcap: ")
+    (row,) = workspace.tables.read("recordings").to_pylist()
+    assert row["source"] == "caf\ufffd.mcap"

@@ -121,6 +121,31 @@ def test_links_are_followed_but_not_in_circles(store: LocalStore, tmp_path: Path
     assert keys == ["a", "linked/drive.mcap"]
 
 
+def test_a_name_that_is_no_key_hides_nothing_else(store: LocalStore) -> None:
+    names = ["a", "back\\slash.pcd", "b" * 210, "caf\udce9.mcap", "z"]  # one is not UTF-8
+    for name in names:
+        (store.root / name).write_bytes(name[:1].encode())
+    (store.root / "circle").symlink_to("circle")
+    found = {stat.key: stat.size_bytes for stat in store.list()}
+    assert found == dict.fromkeys(names, 1)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("shut/a", b"1")
+    listed = os.scandir
+
+    def refuse(path: Path) -> object:
+        if str(path).endswith("shut"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(StoreError, match=r"shut: cannot be listed.*Permission denied"):
+        list(store.list())
+
+
 def test_a_key_under_another_object_is_refused(store: LocalStore) -> None:
     store.put("a", b"1")
     with pytest.raises(StoreError, match="a/b"):
