@@ -32,13 +32,17 @@ def find_poses(folder: Path) -> Path | None:
     return next((folder / name for name in POSE_FILES if (folder / name).is_file()), None)
 
 
-def read_poses(path: Path, times_ns: Int64) -> Trajectory:
+def read_poses(
+    path: Path, times_ns: Int64, numbers: Int64 | None = None, num_files: int = 0
+) -> Trajectory:
     """Return `map_SE3_sensor` from a file of poses.
 
     Args:
         path: rows of 12 numbers (KITTI: one for each cloud, in order), rows of 8 (TUM: time x y z
             qx qy qz qw), or columns with names.
         times_ns: (T,) times of the clouds, for rows without time.
+        numbers: (T,) which of the files each cloud is, where some of them cannot be read.
+        num_files: how many files there are.
 
     Raises:
         FormatError: if it is something else, or does not fit the clouds.
@@ -62,6 +66,8 @@ def read_poses(path: Path, times_ns: Int64) -> Trajectory:
             f"{path.name}: expected 12 numbers a row (KITTI), 8 (TUM: time x y z qx qy qz qw), or "
             "a header with time, x, y, z, qx, qy, qz, qw"
         )
+    if numbers is not None and len(table) == num_files:
+        table = table[numbers]
     if len(table) != len(times_ns):
         raise FormatError(f"{path.name}: {len(table)} poses for {len(times_ns)} clouds")
     matrix = table.reshape(-1, 3, 4)

@@ -68,6 +68,7 @@ class CloudRecording(Recording):
         self.recording = name
         self.sensor = SENSOR
         self.damage: list[Damage] = []
+        self._num_files = len(paths)
         self._files = self._readable(sorted(paths, key=_sort_key))
         assumed = {SENSOR}
         self._times = self._find_times(assumed)
@@ -142,7 +143,8 @@ class CloudRecording(Recording):
     def _find_trajectory(self, folder: Path, assumed: set[str]) -> Trajectory:
         path = cloud_poses.find_poses(folder)
         if path is not None:
-            trajectory = cloud_poses.read_poses(path, self._times)
+            numbers = np.array([file.number for file in self._files], dtype=np.int64)
+            trajectory = cloud_poses.read_poses(path, self._times, numbers, self._num_files)
             self._check_places(trajectory, path.name)
             return trajectory
         viewpoints = [file.head.viewpoint for file in self._files]
@@ -199,23 +201,26 @@ class LasRecording(CloudRecording):
 def open_pcd(path: Path, name: RecordingId, part: str = "") -> PcdRecording:
     """Open one PCD file, or those of a folder."""
     del part  # a folder is one recording
-    return PcdRecording(_files(path, is_pcd), name)
+    return PcdRecording(_files(path, is_pcd, ".pcd"), name)
 
 
 def open_ply(path: Path, name: RecordingId, part: str = "") -> PlyRecording:
     """Open one PLY file, or those of a folder."""
     del part
-    return PlyRecording(_files(path, is_ply), name)
+    return PlyRecording(_files(path, is_ply, ".ply"), name)
 
 
 def open_las(path: Path, name: RecordingId, part: str = "") -> LasRecording:
     """Open one LAS or LAZ file, or those of a folder."""
     del part
-    return LasRecording(_files(path, is_las), name)
+    return LasRecording(_files(path, is_las, ".las", ".laz"), name)
 
 
-def _files(path: Path, is_file: Callable[[bytes], bool]) -> list[Path]:
-    return [path] if path.is_file() else [f for f in files_in(path) if is_file(head(f))]
+def _files(path: Path, is_file: Callable[[bytes], bool], *suffixes: str) -> list[Path]:
+    """Return the files of a kind; also those that only their name says it of, as of empty ones."""
+    if path.is_file():
+        return [path]
+    return [f for f in files_in(path) if f.suffix.lower() in suffixes or is_file(head(f))]
 
 
 def _bounded(cloud: CloudHead, path: Path) -> CloudHead:

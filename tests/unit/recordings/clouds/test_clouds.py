@@ -84,6 +84,19 @@ def test_bad_files_of_a_folder_are_damage_and_what_is_there_of_a_cut_one_is_kept
     assert "map" in recording.calibration.assumed
 
 
+def test_clouds_that_cannot_be_read_keep_their_place_among_the_others(tmp_path: Path) -> None:
+    for i in range(4):
+        write_pcd(tmp_path / f"{i}.pcd", points(i))
+    (tmp_path / "1.pcd").write_bytes(b"")
+    rows = "".join(f"1 0 0 {i} 0 1 0 0 0 0 1 0\n" for i in range(4))
+    (tmp_path / "poses.txt").write_text(rows)
+    recording = open_recording(tmp_path)
+    sweeps = list(recording.sweeps())
+    assert [note.where for note in recording.damage] == ["1.pcd"]
+    assert [sweep.timestamp_ns for sweep in sweeps] == [0, 200_000_000, 300_000_000]
+    assert recording.trajectory.translation_m[:, 0].tolist() == [0.0, 2.0, 3.0]
+
+
 def test_poses_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     paths = [write_pcd(tmp_path / f"{i}.pcd", points(i)) for i in range(2)]
     (tmp_path / "poses.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n")
