@@ -78,23 +78,29 @@ def _at_sweeps(
     topic: str,
     damage: list[Damage],
 ) -> dict[int, Boxes]:
-    """Return the frames by the nearest sweep time."""
+    """Return by sweep time the frame nearest to it."""
     stamps = np.array(stamps_ns, dtype=np.int64)
-    placed: dict[int, Boxes] = {}
+    chosen: dict[int, int] = {}  # of several frames near a sweep the nearest counts
     for time_ns, boxes in frames.items():
         nearest = int(stamps[np.abs(stamps - time_ns).argmin()])
-        if nearest == time_ns:
-            placed[nearest] = boxes
-        elif abs(nearest - time_ns) > _TOLERANCE_NS:
+        if abs(nearest - time_ns) > _TOLERANCE_NS:
             what = f"no sweep within {_TOLERANCE_NS / 1e6:.0f} ms of the boxes at {time_ns} ns"
             damage.append(Damage(topic, what, f"{len(boxes)} boxes"))
-        elif nearest not in frames:
-            placed[nearest] = _carry(boxes, time_ns, nearest, trajectory)
+        elif nearest not in chosen or abs(nearest - time_ns) < abs(nearest - chosen[nearest]):
+            chosen[nearest] = time_ns
+    placed: dict[int, Boxes] = {}
+    for stamp_ns, time_ns in chosen.items():
+        try:
+            placed[stamp_ns] = _carry(frames[time_ns], time_ns, stamp_ns, trajectory)
+        except FrameError as error:
+            damage.append(Damage(topic, str(error), f"boxes at {time_ns}"))
     return placed
 
 
 def _carry(boxes: Boxes, from_ns: int, to_ns: int, trajectory: Trajectory) -> Boxes:
     """Return boxes where they are at another time, by ego motion and their own velocity."""
+    if from_ns == to_ns:
+        return boxes
     seconds = (to_ns - from_ns) / 1e9
     step = np.nan_to_num(boxes.velocity_xy_mps) * seconds
     center = boxes.center_xyz_m + np.pad(step, ((0, 0), (0, 1)))

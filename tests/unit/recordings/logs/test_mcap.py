@@ -127,6 +127,39 @@ def test_boxes_between_sweeps_are_carried_to_the_sweep(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.center_xyz_m, expected.center_xyz_m[:2], atol=1e-4)
 
 
+def test_of_several_boxes_near_a_sweep_the_nearest_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "drive.mcap"
+    write_drive(path, truth=False)
+    with RosWriter(tmp_path / "boxes.mcap") as writer:
+        for i in range(1, NUM):  # without tracks nobody knows how fast they are
+            for late_ns in (-45_000_000, 5_000_000, 45_000_000):
+                time = START + i * PERIOD + late_ns
+                where = np.array([[10.0, late_ns / 1e6, 1.0]])
+                boxes = Boxes.make(where, np.ones((1, 3)), np.zeros(1), ["car"], None, [""])
+                pose = ego_pose(START + i * PERIOD)
+                writer.boxes("/labels", time, "map", boxes.transform(pose))
+    recording = McapRecording([path, tmp_path / "boxes.mcap"], RecordingId("x"))
+    assert recording.ground_truth is not None
+    found = [boxes.center_xyz_m[0, 1] for boxes in recording.ground_truth.values()]
+    np.testing.assert_allclose(found, [5.0] * (NUM - 1), atol=0.1)
+
+
+def test_boxes_where_poses_are_missing_are_damage_and_no_reason_to_read_nothing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "drive.mcap"
+    write_drive(path, truth=False)
+    with RosWriter(tmp_path / "more.mcap") as writer:
+        for i in range(NUM, NUM + 5):  # the poses have ended
+            time = START + i * PERIOD
+            writer.cloud("/anything", time, "lidar_top", cloud(i))
+            writer.boxes("/labels", time + 20_000_000, "base_link", truth_map(time))
+    recording = McapRecording([path, tmp_path / "more.mcap"], RecordingId("x"))
+    assert len(list(recording.sweeps())) > NUM - 1
+    lost = [note.lost for note in recording.damage if note.where == "/labels"]
+    assert lost[-1] == f"boxes at {START + (NUM + 4) * PERIOD + 20_000_000}"
+
+
 def test_sweeps_are_the_same_whether_clouds_were_kept_or_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
