@@ -106,7 +106,7 @@ class Argoverse2Recording(Recording):
             return None
         frames = _boxes_by_time(path)
         if ASSUMED_POSES not in self.calibration.assumed:
-            frames = with_velocities(_covered(frames, self.trajectory), self.trajectory)
+            frames = with_velocities(frames, self.trajectory)
         return {time: frames.get(time, Boxes.empty()) for time in times}
 
 
@@ -165,9 +165,3 @@ def _boxes_by_time(path: Path) -> dict[int, Boxes]:
     ).take(keep)
     times = numbers(table, "timestamp_ns").astype(np.int64)[keep]
     return {int(time): boxes.take(times == time) for time in np.unique(times)}
-
-
-def _covered(frames: dict[int, Boxes], trajectory: Trajectory) -> dict[int, Boxes]:
-    """Return the frames within the time of the poses."""
-    first, last = int(trajectory.timestamps_ns[0]), int(trajectory.timestamps_ns[-1])
-    return {time: boxes for time, boxes in frames.items() if first <= time <= last}

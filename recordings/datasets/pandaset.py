@@ -155,7 +155,7 @@ class PandaSetRecording(Recording):
             time = int(self._times[number])
             try:
                 frames[time] = _boxes(path).transform(self.trajectory.at(time).inverse())
-            except FormatError as error:
+            except (FormatError, FrameError) as error:
                 where = f"annotations/cuboids/{path.name}"
                 self.damage.append(Damage(where, str(error), f"boxes of frame {number}"))
         return with_velocities(frames, self.trajectory)

@@ -20,14 +20,18 @@ def with_velocities(frames: dict[int, Boxes], trajectory: Trajectory) -> dict[in
 
     Central differences of the centres in the map frame, one-sided at the ends of a track, NaN
     for a box without a track or without a neighbour within 1.5 s. Source: nuscenes-devkit
-    `NuScenes.box_velocity`. Velocities that are known already are kept.
+    `NuScenes.box_velocity`. Velocities that are known already are kept. Frames outside the poses
+    stay as they are.
 
     Args:
         frames: boxes in the ego frame by time.
-        trajectory: ego poses that cover those times.
+        trajectory: ego poses.
     """
-    times = np.array(sorted(frames), dtype=np.int64)
-    if not len(times) or not len(trajectory):
+    if not len(trajectory):
+        return frames
+    first, last = trajectory.timestamps_ns[[0, -1]].tolist()
+    times = np.array(sorted(t for t in frames if first <= t <= last), dtype=np.int64)
+    if not len(times):
         return frames
     counts = np.array([len(frames[int(time)]) for time in times])
     boxes = Boxes.concatenate([frames[int(time)] for time in times])
@@ -40,7 +44,7 @@ def with_velocities(frames: dict[int, Boxes], trajectory: Trajectory) -> dict[in
     velocity = np.where(np.isnan(boxes.velocity_xy_mps), velocity_ego, boxes.velocity_xy_mps)
     boxes = replace(boxes, velocity_xy_mps=velocity)
     ends = np.cumsum(counts)
-    return {
+    return frames | {
         int(time): boxes.take(np.arange(end - count, end))
         for time, count, end in zip(times, counts, ends, strict=True)
     }

@@ -117,6 +117,15 @@ def test_missing_poses_and_calibration_are_marked(tmp_path: Path) -> None:
     assert np.isnan(recording.ground_truth[TIMES[0]].velocity_xy_mps).all()
 
 
+def test_a_file_of_poses_without_any_is_damage(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "log")
+    path = folder / "city_SE3_egovehicle.feather"
+    pyarrow.feather.write_feather(pyarrow.feather.read_table(path).slice(0, 0), path)
+    recording = Argoverse2Recording(folder, RecordingId("log"))
+    assert list(recording.sweeps()) == []
+    assert {note.what for note in recording.damage} == {"the recording has no ego poses"}
+
+
 def test_one_broken_sweep_is_damage(tmp_path: Path) -> None:
     folder = write_log(tmp_path / "log")
     path = folder / "sensors" / "lidar" / f"{TIMES[1]}.feather"

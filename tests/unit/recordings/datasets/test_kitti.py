@@ -71,6 +71,20 @@ def test_tracklets_stand_on_their_bottom_centre(tmp_path: Path) -> None:
     np.testing.assert_allclose(box.velocity_xy_mps, [[3.0, 0.0]], atol=1e-9)
 
 
+def test_boxes_where_poses_are_missing_have_no_velocity(tmp_path: Path) -> None:
+    folder = write_drive(tmp_path / "drive", 4)
+    rows = (folder / "poses_velodyne.txt").read_text().splitlines()
+    (folder / "poses_velodyne.txt").write_text("\n".join(rows[:2]))
+    recording = open_drive(folder)
+    assert len(list(recording.sweeps())) == 2
+    assert [note.lost for note in recording.damage] == [
+        f"sweep {START + 2 * 10**9}", f"sweep {START + 3 * 10**9}",
+    ]  # fmt: skip
+    assert recording.ground_truth is not None
+    assert [len(boxes) for boxes in recording.ground_truth.values()] == [0, 1, 1, 0]
+    assert np.isnan(recording.ground_truth[START + 2 * 10**9].velocity_xy_mps).all()
+
+
 def test_an_archive_gives_the_same_as_the_folder(tmp_path: Path) -> None:
     folder = write_drive(tmp_path / "drive")
     loose = [s.points_ego_m.tobytes() for s in open_drive(folder).sweeps()]

@@ -145,6 +145,17 @@ def test_broken_pieces_are_damage(tmp_path: Path) -> None:
     assert list(recording.images()) == []
 
 
+def test_cuboids_of_frames_without_a_pose_are_damage(tmp_path: Path) -> None:
+    root = write_sequence(tmp_path / "002", "pkl")
+    path = root / "lidar/poses.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:2]))
+    recording = open_sequence(root)
+    assert recording.ground_truth is not None
+    assert list(recording.ground_truth) == TIMES[:2]
+    where = {note.where: note.what for note in recording.damage}
+    assert "outside the poses" in where["annotations/cuboids/03.pkl"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
