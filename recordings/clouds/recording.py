@@ -254,12 +254,15 @@ def _sort_key(path: Path) -> tuple[int, int, str]:
 
 
 def _time_of(stem: str) -> int | None:
-    """Return nanoseconds since the epoch of a file name, None if it is not a time."""
+    """Return nanoseconds since the epoch of a file name, None if it is not a time.
+
+    Milli- and microseconds have no zeros in front: `000000000012` is the twelfth file.
+    """
     match = re.fullmatch(r"(\d{9,10})\.(\d{1,9})", stem)
     if match:
         return int(match[1]) * 1_000_000_000 + int((match[2] + "0" * 9)[:9])
     if re.fullmatch(r"\d{18,19}", stem):
         return int(stem)
-    if re.fullmatch(r"\d{15,16}", stem):
+    if re.fullmatch(r"[1-9]\d{14,15}", stem):
         return int(stem) * 1000
-    return int(stem) * 1_000_000 if re.fullmatch(r"\d{12,13}", stem) else None
+    return int(stem) * 1_000_000 if re.fullmatch(r"[1-9]\d{11,12}", stem) else None

@@ -58,6 +58,14 @@ def test_a_folder_with_times_in_the_names_and_tum_poses(tmp_path: Path) -> None:
     assert recording.calibration.assumed == frozenset({"lidar"})
 
 
+@pytest.mark.parametrize("digits", [6, 10, 12, 16])
+def test_numbers_with_zeros_in_front_are_no_times(tmp_path: Path, digits: int) -> None:
+    paths = [write_pcd(tmp_path / f"{i:0{digits}d}.pcd", points(i)) for i in range(3)]
+    recording = PcdRecording(paths, RecordingId("folder"))
+    assert [sweep.timestamp_ns for sweep in recording.sweeps()] == [0, 100_000_000, 200_000_000]
+    assert "clock" in recording.calibration.assumed
+
+
 def test_a_folder_with_numbers_and_viewpoints(tmp_path: Path) -> None:
     paths = [
         write_pcd(tmp_path / f"cloud_{i}.pcd", points(i), view=f"{i} 2 3 1 0 0 0")
