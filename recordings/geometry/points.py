@@ -65,8 +65,10 @@ class IntensityScale:
             return np.zeros(count, dtype=np.float32)
         values = points_kernels.readable(intensity)
         if self._factor is None:
-            largest = np.fmax.reduce(values.astype(np.float32))
-            self._factor = self._choose(intensity.dtype, float(largest))
+            largest = float(np.fmax.reduce(values.astype(np.float32)))
+            if not largest > 0.0:  # a sensor that warms up tells nothing of its range
+                return np.zeros(count, dtype=np.float32)
+            self._factor = self._choose(intensity.dtype, largest)
         scaled = np.empty(count, dtype=np.float32)
         points_kernels.scale(values, np.float32(self._factor), scaled)
         return scaled

@@ -58,6 +58,14 @@ def test_intensity_factor_is_chosen_once_for_a_recording() -> None:
     np.testing.assert_allclose(scale.apply(np.array([1.0], np.float32), 1), [1 / 255], rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.uint16])
+def test_dark_first_sweeps_do_not_choose_the_intensity_factor(kind: type) -> None:
+    scale = IntensityScale()
+    assert scale.apply(np.zeros(3, kind), 3).tolist() == [0, 0, 0]
+    found = scale.apply(np.array([0, 6553.5, 65535], kind), 3)
+    np.testing.assert_allclose(found, [0, 0.1, 1], atol=1e-4)
+
+
 def test_placing_is_the_transform_to_a_hundredth_of_a_millimetre() -> None:
     rng = np.random.default_rng(3)
     points = rng.uniform(-150, 150, (5000, 3)).astype(np.float32)
