@@ -37,7 +37,7 @@ from storage.lineage import Node
 from storage.local import LocalStore
 from storage.sweeps import SweepFile, SweepsSummary, write_poses
 
-CODE_VERSION = "2"  # raise it when ingest would write other bytes for the same input
+CODE_VERSION = "3"  # raise it when ingest would write other bytes for the same input
 
 
 @dataclass(frozen=True)

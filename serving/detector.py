@@ -13,6 +13,7 @@ import numpy as np
 
 from scene.box import Boxes
 from scene.errors import DataError, FormatError, NotFoundError, ShapeError
+from scene.suppression import suppress_boxes
 from scene.taxonomy import CATEGORY
 from scene.types import Float32, Int64, Mask
 from storage import layout
@@ -42,12 +43,14 @@ class ModelCard:
         region: the ground that the model can see.
         score_threshold: predictions below it are not reported.
         onnx_digest: sha256 (hex) of `model.onnx`.
+        nms_iou: of boxes of one category that overlap more, the best stays; 0 keeps all.
     """
 
     categories: tuple[str, ...]
     region: Region
     score_threshold: float
     onnx_digest: str
+    nms_iou: float = 0.0
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], where: str) -> ModelCard:
@@ -60,11 +63,12 @@ class ModelCard:
             categories = tuple(str(name) for name in content["categories"])
             region = Region(*(float(content["area"][name]) for name in _AREA))
             threshold, digest = float(content["score_threshold"]), str(content["onnx_digest"])
+            nms_iou = float(content.get("nms_iou", 0.0))  # of models before it was written
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{where}: {error!r} is missing or wrong; export again") from error
         if unknown := [name for name in categories if name not in CATEGORY]:
             raise FormatError(f"{where}: unknown categories {unknown}")
-        return cls(categories, region, threshold, digest)
+        return cls(categories, region, threshold, digest, nms_iou)
 
 
 class OnnxDetector:
@@ -109,6 +113,7 @@ class OnnxDetector:
                 f"model {model_id or self.digest[:12]}: {ONNX} has digest {self.digest[:12]}, "
                 f"{CONFIG} names {card.onnx_digest[:12]}; the files do not belong together"
             )
+        self._nms_iou = card.nms_iou
         self._names = np.asarray(card.categories, dtype=np.str_)
         self._session = _session(onnx, num_threads, model_id or self.digest[:12])
 
@@ -201,7 +206,7 @@ class OnnxDetector:
                 f"{len(self._names)} categories; {ONNX} and {CONFIG} do not belong together"
             )
         boxes = boxes[order]
-        return Boxes.make(
+        found = Boxes.make(
             boxes[:, :3],
             boxes[:, 3:6],
             boxes[:, 6],
@@ -209,6 +214,7 @@ class OnnxDetector:
             boxes[:, 7:9],
             score=scores[order],
         )
+        return suppress_boxes(found, self._nms_iou) if self._nms_iou else found
 
 
 def _parse_card(data: bytes, where: str) -> ModelCard:

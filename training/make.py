@@ -147,6 +147,7 @@ def describe_model(
             "labels": "int64, index into categories",
         },
         "score_threshold": config.score_threshold,
+        "nms_iou": config.nms_iou,
         "max_boxes": config.max_boxes,
         "parity": parity.to_dict(),
         "dataset": job.dataset,

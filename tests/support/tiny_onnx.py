@@ -18,14 +18,14 @@ SCORES = (0.9, 0.4, 0.01)
 AREA = {"x_min_m": -10.0, "x_max_m": 50.0, "y_min_m": -25.0, "y_max_m": 25.0}
 
 
-def tiny_onnx(offset_m: float = 0.0) -> bytes:
+def tiny_onnx(offset_m: float = 0.0, spacing_m: float = 10.0) -> bytes:
     """Return a graph that puts three boxes round the mean of the points.
 
-    Box k stands at (mean x + offset + 10 k, mean y, mean z); its velocity is the mean intensity
-    and NaN-free. Labels are car, pedestrian, car; scores 0.9, 0.4, 0.01.
+    Box k stands at (mean x + offset + spacing k, mean y, mean z); its velocity is the mean
+    intensity, NaN-free. Labels are car, pedestrian, car; scores 0.9, 0.4, 0.01.
     """
     shift = np.zeros((3, 4), dtype=np.float32)
-    shift[:, 0] = offset_m + 10 * np.arange(3)
+    shift[:, 0] = offset_m + spacing_m * np.arange(3)
     fixed = np.array([[4, 2, 1.5, 0.1], [0.7, 0.6, 1.8, -3.0], [4, 2, 1.5, 3.5]], dtype=np.float32)
     constants = {
         "shift": shift,

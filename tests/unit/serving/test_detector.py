@@ -50,6 +50,15 @@ def test_threshold_can_be_chosen_and_yaw_is_wrapped(store):
     assert len(OnnxDetector.load(store, "m-1", score_threshold=0.5).detect(*cloud())) == 1
 
 
+def test_boxes_that_overlap_leave_but_the_best_as_in_evaluation():
+    data = tiny_onnx(spacing_m=0.5)
+    for nms_iou, expected in ((0.0, ["car", "pedestrian", "car"]), (0.2, ["car", "pedestrian"])):
+        card = ModelCard.from_dict(tiny_config(data) | {"nms_iou": nms_iou}, "config.json")
+        boxes = OnnxDetector(data, card, score_threshold=0.0).detect(*cloud())
+        assert boxes.category.tolist() == expected
+        assert boxes.score.tolist() == sorted(boxes.score, reverse=True)
+
+
 def test_points_that_are_not_finite_are_left_out_and_nothing_gives_nothing(store):
     put_tiny_model(store, "m-1")
     detector = OnnxDetector.load(store, "m-1")
