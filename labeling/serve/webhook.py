@@ -81,6 +81,8 @@ class FetchThread:
                 number += 1
             except StarloopError as error:  # the server is down: the next poll tries again
                 _LOG.warning("fetching failed: %s", error)
+            except Exception:  # whatever it was, it must not end the fetching for good
+                _LOG.exception("fetching failed")
             self._wake.wait(self._interval_s)
             self._wake.clear()
 

@@ -8,6 +8,8 @@ import { h } from "./dom";
 const PAGE = 200;
 const STATES = { waiting: "to do", draft: "begun", submitted: "done" } as const;
 
+const ORDER = ["draft", "waiting", "submitted"] as const;
+
 /** List the tasks, those to do first. */
 export async function showTasks(root: HTMLElement): Promise<void> {
   const api = new Api();
@@ -15,13 +17,13 @@ export async function showTasks(root: HTMLElement): Promise<void> {
   const more = h("button", { textContent: "More", hidden: true });
   root.className = "start";
   root.replaceChildren(h("h1", { textContent: "Tasks" }), list, more);
-  let last = "";
+  let found: TaskSummary[] = [];
   const load = async () => {
-    const tasks = await api.tasks(last);
-    list.append(...tasks.map(row));
-    last = tasks.at(-1)?.task_id ?? last;
+    const tasks = await api.tasks(found.at(-1)?.task_id);
+    found = [...found, ...tasks];
+    list.replaceChildren(...inOrder(found).map(row));
     more.hidden = tasks.length < PAGE;
-    if (list.childElementCount === 0) {
+    if (found.length === 0) {
       list.append(
         h("p", {
           className: "quiet",
@@ -32,6 +34,11 @@ export async function showTasks(root: HTMLElement): Promise<void> {
   };
   more.addEventListener("click", () => void load());
   await load();
+}
+
+/** Return what was begun, then what nobody began, then what is done; each as it came. */
+export function inOrder(tasks: readonly TaskSummary[]): TaskSummary[] {
+  return ORDER.flatMap((state) => tasks.filter((task) => task.state === state));
 }
 
 function row(task: TaskSummary): HTMLElement {
