@@ -1,6 +1,11 @@
 import { expect, test } from "vitest";
 import type { LocalRecord } from "../src/core/draft-store";
-import { sayLastWords, takeLastWords, withLastWords } from "../src/core/last-words";
+import {
+  forgetLastWords,
+  readLastWords,
+  sayLastWords,
+  withLastWords,
+} from "../src/core/last-words";
 import type { Annotation } from "../src/core/protocol";
 
 class Texts {
@@ -24,19 +29,31 @@ const RECORD = {
   annotation: null,
 } as unknown as LocalRecord;
 
-test("what was done in the last moment is there after a reload, once", () => {
+test("what was done in the last moment is there after a reload, until the store has it", () => {
   const texts = new Texts();
   expect(sayLastWords(texts, RECORD, ANNOTATION)).toBe(true);
-  const found = withLastWords(RECORD, takeLastWords(texts, RECORD.key));
+  const read = readLastWords(texts, RECORD.key)!;
+  const found = withLastWords(RECORD, read);
   expect(found?.annotation).toEqual(ANNOTATION);
   expect(found?.sequence).toBe(5);
-  expect(takeLastWords(texts, RECORD.key)).toBeNull();
+  expect(readLastWords(texts, RECORD.key)).toEqual(read); // the page may be gone before it stores
+  forgetLastWords(texts, RECORD.key, read);
+  expect(readLastWords(texts, RECORD.key)).toBeNull();
+});
+
+test("newer last words are not forgotten with older ones", () => {
+  const texts = new Texts();
+  sayLastWords(texts, RECORD, ANNOTATION);
+  const read = readLastWords(texts, RECORD.key)!;
+  sayLastWords(texts, { ...RECORD, sequence: 5 }, ANNOTATION);
+  forgetLastWords(texts, RECORD.key, read);
+  expect(readLastWords(texts, RECORD.key)?.sequence).toBe(5);
 });
 
 test("last words that the store got after all, or of another clip, change nothing", () => {
   const texts = new Texts();
   sayLastWords(texts, RECORD, ANNOTATION);
-  const last = takeLastWords(texts, RECORD.key);
+  const last = readLastWords(texts, RECORD.key);
   const newer = { ...RECORD, sequence: 5 };
   expect(withLastWords(newer, last)).toBe(newer);
   const other = { ...RECORD, version: "v2" };
@@ -50,5 +67,5 @@ test("a browser that refuses is no error", () => {
     throw new DOMException("full", "QuotaExceededError");
   };
   expect(sayLastWords(full, RECORD, ANNOTATION)).toBe(false);
-  expect(takeLastWords(full, RECORD.key)).toBeNull();
+  expect(readLastWords(full, RECORD.key)).toBeNull();
 });

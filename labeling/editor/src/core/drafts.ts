@@ -9,7 +9,7 @@
  */
 import { ApiError } from "./api";
 import { type DraftStore, keyOf, type LocalRecord } from "./draft-store";
-import { sayLastWords, takeLastWords, withLastWords } from "./last-words";
+import { forgetLastWords, readLastWords, sayLastWords, withLastWords } from "./last-words";
 import type { Place } from "./own-work";
 import type { Annotation, DraftReply, DraftRequest, SubmitReply, SubmitRequest } from "./protocol";
 import { newId, type Recovery, recover } from "./recovery";
@@ -202,13 +202,14 @@ export class Drafts {
 
   private async recover(): Promise<Recovery> {
     let recovery!: Recovery;
-    const last = typeof localStorage === "undefined" ? null : takeLastWords(localStorage, this.key);
+    const last = typeof localStorage === "undefined" ? null : readLastWords(localStorage, this.key);
     this.record = await this.update((old) => {
       const known = old && { ...old, work_id: old.work_id ?? newId() };
       const found = recover(withLastWords(known, last), this.task, this.mountId, this.place);
       recovery = found.recovery;
       return { ...found.record, key: this.key };
     });
+    if (last !== null) forgetLastWords(localStorage, this.key, last);
     if (recovery.source === "browser" && this.record.sequence > this.record.synced)
       this.schedule(0);
     return recovery;

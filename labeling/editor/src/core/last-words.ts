@@ -28,15 +28,26 @@ export function sayLastWords(texts: Texts, record: LocalRecord, annotation: Anno
   }
 }
 
-/** Return the last words about a record, once. */
-export function takeLastWords(texts: Texts, key: string): LastWords | null {
+/** Return the last words about a record. */
+export function readLastWords(texts: Texts, key: string): LastWords | null {
   try {
     const text = texts.getItem(name(key));
-    texts.removeItem(name(key));
     return text === null ? null : (JSON.parse(text) as LastWords);
   } catch {
     return null;
   }
+}
+
+/**
+ * Forget last words that the store has by now, and no newer ones.
+ *
+ * Not before: the page that read them may be gone before it has stored them, as Label Studio
+ * mounts the editor twice.
+ */
+export function forgetLastWords(texts: Texts, key: string, stored: LastWords): void {
+  const now = readLastWords(texts, key);
+  const same = now?.sequence === stored.sequence && now.saved_at_ms === stored.saved_at_ms;
+  if (same) texts.removeItem(name(key));
 }
 
 /** Return the record with its last words, unless the store got them after all, or newer ones. */
