@@ -16,6 +16,8 @@ const SAVE_AFTER_MS = 250;
 
 export class Session {
   private timer: number | undefined;
+  /** Saves that the browser does not have yet: it may drop them when the page is left. */
+  private saving = 0;
   private readonly opened = performance.now();
   /** Of earlier sittings only the active time is known. */
   private readonly spentBeforeS: number;
@@ -40,7 +42,7 @@ export class Session {
     });
     // A page without unsaved changes writes nothing: it may be older than another one's work.
     window.addEventListener("pagehide", () => {
-      if (this.timer === undefined) return;
+      if (this.timer === undefined && this.saving === 0) return;
       window.clearTimeout(this.timer);
       this.timer = undefined;
       this.host?.flush();
@@ -109,7 +111,11 @@ export class Session {
   save(): Promise<void> {
     window.clearTimeout(this.timer);
     this.timer = undefined;
-    return this.drafts.save(this.annotation()).finally(() => this.host?.flush());
+    this.saving++;
+    return this.drafts.save(this.annotation()).finally(() => {
+      this.saving--;
+      this.host?.flush();
+    });
   }
 
   /** The person has decided about the other work. */

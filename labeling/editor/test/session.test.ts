@@ -4,15 +4,19 @@ import { Session } from "../src/session";
 import { drivingClip } from "./support";
 
 const sent: SubmitRequest[] = [];
+const items = new Map<string, string>();
+const listeners = new Map<string, () => void>();
 
 beforeEach(() => {
-  const items = new Map<string, string>();
+  items.clear();
+  sent.length = 0;
   vi.stubGlobal("localStorage", {
     getItem: (key: string) => items.get(key) ?? null,
     setItem: (key: string, value: string) => void items.set(key, value),
     removeItem: (key: string) => void items.delete(key),
   });
-  vi.stubGlobal("window", { addEventListener: () => undefined, clearTimeout, setTimeout });
+  const addEventListener = (kind: string, told: () => void) => void listeners.set(kind, told);
+  vi.stubGlobal("window", { addEventListener, clearTimeout, setTimeout });
   vi.stubGlobal("fetch", answer);
 });
 afterEach(() => {
@@ -49,4 +53,17 @@ test("the time of an answer is that of all sittings, not of the last one", async
   expect(sent).toHaveLength(1);
   expect(sent[0].lead_time_s).toBeGreaterThanOrEqual(100);
   expect(sent[0].lead_time_s).toBeLessThan(130);
+});
+
+test("a page that is left before the browser has a save keeps it in another way", async () => {
+  const lastWords = () =>
+    [...items.keys()].filter((key) => key.startsWith("starloop-editor-last/"));
+  const session = await Session.open("task", async () => null);
+  const saved = session.save();
+  listeners.get("pagehide")!();
+  expect(lastWords()).toHaveLength(1);
+  await saved;
+  items.delete(lastWords()[0]);
+  listeners.get("pagehide")!();
+  expect(lastWords()).toHaveLength(0); // nothing is unsaved: it may be older than other work
 });
