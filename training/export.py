@@ -121,7 +121,7 @@ def check_parity(
     tested = [*clouds, single]
     for points in tested:
         with torch.no_grad():
-            boxes, scores, labels = (t.numpy() for t in detector(torch.from_numpy(points)))
+            boxes, scores, labels = (t.numpy() for t in detector(torch.tensor(points)))
         found = session.run(None, {"points": points})
         box, score, count = _compare(boxes, scores, labels, found)
         worst_box, worst_score = max(worst_box, box), max(worst_score, score)
