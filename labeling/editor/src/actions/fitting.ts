@@ -183,13 +183,14 @@ export async function carry(editor: Editor, step: 1 | -1): Promise<void> {
     editor.model.showFrame(to);
     return editor.say(`track ${selected} has a key frame here already; R fits it again`);
   }
+  let points: Parameters<typeof propagate>[5];
   try {
-    const points = { from: await editor.clouds.load(frame), to: await editor.clouds.load(to) };
-    editor.edit("propagate", (document) =>
-      placeBox(document, motion, propagate(document, motion, selected, frame, to, points)),
-    );
+    points = { from: await editor.clouds.load(frame), to: await editor.clouds.load(to) };
   } catch (error) {
     return editor.say(`track ${selected} was not propagated: ${String(error)}`, "error");
   }
+  editor.edit("propagate", (document) =>
+    placeBox(document, motion, propagate(document, motion, selected, frame, to, points)),
+  );
   if (editor.model.frame === frame) editor.model.showFrame(to);
 }
