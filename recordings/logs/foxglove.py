@@ -197,8 +197,8 @@ def joint_states(channel: Channel) -> Decoder:
     def convert(node: Node, _size: int) -> tuple[LogMessage]:
         joints = node.children("joints")
         names = [f"{joint.text('name')}_position" for joint in joints]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
             raise FormatError(f"two joints of one message have the field {twice!r}")
         fields[:] = fields or names
         if names != fields:
