@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.frames import num_point_columns
-from training.heads import NUM_CODES, PRIOR, Heads, Inputs, PointInputs
+from training.heads import NUM_CODES, PRIOR, Heads, Inputs, PointInputs, adopted_rows
 from training.joined_heads import join_heads
 from training.layers import Residual, conv
 from training.pillar_max import pillar_max, tall_product
@@ -271,12 +271,9 @@ class CenterPoint(nn.Module):
         own = self.state_dict()
         before = self.config.head_groups if groups is None else groups
         for number, group in enumerate(self.config.head_groups):
-            old = list(before[number]) if number < len(before) else []
+            old = before[number] if number < len(before) else ()
+            learned = [category if category in categories else "" for category in old]
             for part in ("weight", "bias"):
                 name = f"heads.{number}.heat.{part}"
-                rows = own[name].clone()
-                for row, category in enumerate(group):
-                    if category in categories and category in old:  # else it was never learned here
-                        rows[row] = weights[name][old.index(category)]
-                adapted[name] = rows
+                adapted[name] = adopted_rows(own, weights, name, group, learned)
         self.load_state_dict(adapted)

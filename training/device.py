@@ -76,3 +76,8 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
     Making a tensor of host numbers on an accelerator waits for everything queued there.
     """
     return torch.tensor(values, dtype=dtype, device=device)
+
+
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy many tensors at once, which costs far less than one after the other."""
+    torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from training.targets import NUM_CODES
 
-__all__ = ["NUM_CODES", "PRIOR", "Heads", "Inputs", "Picture", "PointInputs", "box_of_codes"]
+__all__ = [
+    "NUM_CODES", "PRIOR", "Heads", "Inputs", "Picture", "PointInputs", "adopted_rows",
+    "box_of_codes",
+]  # fmt: skip
 
 _MAX_LOG_SIZE: Final = 2.0  # a box is at most e^2 times the usual size: keeps exp finite
 
@@ -69,3 +73,26 @@ def box_of_codes(codes: Tensor, usual: Tensor) -> Tensor:
     size = torch.exp(codes[:, 3:6].clamp(-_MAX_LOG_SIZE, _MAX_LOG_SIZE)) * usual
     yaw = torch.atan2(codes[:, 6], codes[:, 7])
     return torch.cat([codes[:, :2], z, size, yaw[:, None]], dim=1)
+
+
+def adopted_rows(
+    own: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    name: str,
+    categories: Sequence[str],
+    learned: Sequence[str],
+) -> Tensor:
+    """Return one tensor of our heat map's weights with the rows that an earlier model learned.
+
+    Args:
+        own: our weights.
+        weights: those of the earlier model.
+        name: of the tensor.
+        categories: for each of our rows, what it looks for.
+        learned: for each row of the earlier model the same, or "" for one it never learned.
+    """
+    rows = own[name].clone()
+    for row, category in enumerate(categories):
+        if category in learned:  # the others start afresh
+            rows[row] = weights[name][learned.index(category)]
+    return rows

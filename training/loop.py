@@ -15,7 +15,7 @@ from training.centerpoint import CenterPoint
 from training.checkpoint import Checkpoint, flatten_optimizer, unflatten_optimizer
 from training.config import TrainConfig
 from training.data import Batch
-from training.device import compute_dtype
+from training.device import compute_dtype, copy_all
 from training.device_batch import RawBatch, join_targets, vary_and_aim
 from training.heads import Inputs, Picture
 from training.loss import BatchTargets, detection_loss
@@ -252,8 +252,11 @@ class Trainer:
             before: the network's buffers as they were before the step.
             good: whether the step is learned from after all, on the device; None for no.
         """
-        for buffer, old in zip(self.net.buffers(), before, strict=True):
-            buffer.copy_(old if good is None else torch.where(good, buffer, old))
+        buffers = list(self.net.buffers())
+        if good is not None:
+            pairs = zip(buffers, before, strict=True)
+            before = [torch.where(good, buffer, old) for buffer, old in pairs]
+        copy_all(buffers, before)
 
     def _update(self) -> None:
         """Move the weights, and their average."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from training.centerpoint import CenterPoint
 from training.config import TrainConfig
-from training.heads import NUM_CODES, PRIOR, Heads, Inputs, Picture
+from training.heads import NUM_CODES, PRIOR, Heads, Inputs, Picture, adopted_rows
 from training.layers import Residual, conv
 from training.pillars import Pillars, num_pillar_channels
 
@@ -78,10 +78,7 @@ class PillarNet(nn.Module):
         del groups  # one head says it all
         adapted, own = dict(weights), self.state_dict()
         for name in ("heat.weight", "heat.bias"):
-            adapted[name] = own[name].clone()
-            for row, category in enumerate(self.categories):
-                if category in categories:
-                    adapted[name][row] = weights[name][categories.index(category)]
+            adapted[name] = adopted_rows(own, weights, name, self.categories, categories)
         self.load_state_dict(adapted)
 
 

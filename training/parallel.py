@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from scene.errors import ConfigError
+from training.device import copy_all
 from training.loop import Prepared, Trainer
 
 _EXTRA: Final = 2  # loss and the wish to stop travel with the gradients
@@ -118,11 +119,6 @@ def spread(flat: Tensor, tensors: list[Tensor]) -> None:
     pieces = flat.split([t.numel() for t in tensors])
     views = [piece.view(t.shape) for piece, t in zip(pieces, tensors, strict=True)]
     copy_all(tensors, views)
-
-
-def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
-    """Copy many tensors at once, which costs far less than one after the other."""
-    torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def digest(packet: Tensor) -> int:

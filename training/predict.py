@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from scene.box import Boxes
-from scene.suppression import rectangles, suppress
+from scene.suppression import suppress_boxes
 from scene.types import Float32, Int64
 from training.config import TrainConfig
 from training.decode import FrameDetector
@@ -43,4 +43,4 @@ class Predictor:
         )
         if not self._config.nms_iou:
             return result
-        return result.take(suppress(rectangles(result), scores, labels, self._config.nms_iou))
+        return suppress_boxes(result, self._config.nms_iou)

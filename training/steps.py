@@ -15,9 +15,10 @@ from scene.errors import TrainError
 from storage.store import ObjectStore
 from training.checkpoint import newest_checkpoint, save_checkpoint
 from training.data import Batches
+from training.device import copy_all
 from training.feed import Feed
 from training.loop import Prepared, Trainer
-from training.parallel import Group, Outcome, copy_all, pack
+from training.parallel import Group, Outcome, pack
 
 HANG_AFTER_S: Final = 600.0
 _SPIKE: Final = 10.0  # a loss this many times the usual one is taken for damage

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scene.errors import TrainError
 from training.checkpoint import Checkpoint
-from training.parallel import copy_all
+from training.device import copy_all
 
 _HEAD: Final = np.dtype(
     [("sequence", np.uint64), ("step", np.int64), ("body", np.int64), ("text", np.int64),

@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from scene.errors import TrainError
-from training.device import choose_device, set_threads
+from training.device import choose_device, copy_all, set_threads
 from training.exits import exit_code_of
 from training.group import join
 from training.job import Job
 from training.loop import Trainer
 from training.make import Material
-from training.parallel import Group, Outcome, copy_all, digest, pack
+from training.parallel import Group, Outcome, digest, pack
 from training.process import (
     EXIT_CORRUPTION,
     EXIT_NON_FINITE,
